@@ -1,0 +1,294 @@
+"""Internal records: what travels on the task topics, on post-events and on post-changes.
+
+Facts go in (`Event`), work goes out (`Task`), and what became of a post goes on (`Change`). Ids are opaque strings,
+times are milliseconds since the epoch, vectors are little-endian float32 bytes (base64 in JSON).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import msgspec
+
+Service: TypeAlias = Literal[
+    "moderation", "tagging", "scene_recognition", "image_captioning", "image_embedding", "face_detection"
+]
+SERVICES: tuple[Service, ...] = get_args(Service)
+
+Kind: TypeAlias = Literal["vision", "captions", "faces"]
+KINDS: dict[Kind, tuple[Service, ...]] = {
+    "vision": ("moderation", "tagging", "scene_recognition", "image_embedding"),
+    "captions": ("image_captioning",),
+    "faces": ("face_detection",),
+}
+"""Which services one look at an image answers together: one task, one topic, one agent."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything that travels."""
+
+
+class Label(msgspec.Struct, frozen=True, array_like=True):
+    """A word and how sure the engine is of it, 0..1."""
+
+    name: str
+    score: float
+
+
+class Face(Record, frozen=True):
+    """A face in the upright image: box in its pixels, the vector None where it could not be embedded."""
+
+    bbox: tuple[int, int, int, int]  # x, y, width, height
+    confidence: float
+    quality: float | None = None
+    embedding: bytes | None = None
+
+
+class Moderation(Record, tag_field="service", tag="moderation", frozen=True):
+    is_safe: bool
+    confidence: float  # how sure of is_safe, 0..1
+    scores: tuple[Label, ...] = ()
+
+
+class Tagging(Record, tag_field="service", tag="tagging", frozen=True):
+    tags: tuple[Label, ...]
+
+
+class SceneRecognition(Record, tag_field="service", tag="scene_recognition", frozen=True):
+    scenes: tuple[Label, ...]
+    colors: tuple[str, ...] = ()  # "#RRGGBB", most frequent first
+
+
+class ImageCaptioning(Record, tag_field="service", tag="image_captioning", frozen=True):
+    caption: str
+
+
+class ImageEmbedding(Record, tag_field="service", tag="image_embedding", frozen=True):
+    vector: bytes
+
+
+class FaceDetection(Record, tag_field="service", tag="face_detection", frozen=True):
+    width: int  # of the image the boxes are in
+    height: int
+    faces: tuple[Face, ...] = ()
+
+
+Insight: TypeAlias = Moderation | Tagging | SceneRecognition | ImageCaptioning | ImageEmbedding | FaceDetection
+
+
+def service_of(insight: Insight) -> Service:
+    """The service that gives this kind of answer."""
+    tag = insight.__struct_config__.tag
+    assert tag in SERVICES
+    return tag
+
+
+# --- facts: the topic post-events, key = post id -------------------------------------------------------------------
+
+
+class Registered(Record, tag="registered", frozen=True):
+    """The backend asks for an image of a post to be looked at."""
+
+    post_id: str
+    media_id: str
+    url: str
+    clock: str  # Redis entry id; of two registrations of one media the greater counts
+    at: int
+    correlation_id: str
+    position: int | None = None
+    user_id: str | None = None
+    job_id: str | None = None
+
+
+class Triggered(Record, tag="triggered", frozen=True):
+    """The backend asks for the aggregate of a post and may name its media."""
+
+    post_id: str
+    clock: str
+    at: int
+    correlation_id: str
+    media_ids: tuple[str, ...] = ()
+    total: int | None = None
+
+
+class Updated(Record, tag="updated", frozen=True):
+    """The backend changed a post: its text, the set of its media (None: unchanged), or deleted it."""
+
+    post_id: str
+    clock: str
+    at: int
+    correlation_id: str
+    media_ids: tuple[str, ...] | None = None
+    deleted: bool = False
+
+
+class Answered(Record, tag="answered", frozen=True):
+    """An engine looked: one insight per service it was asked for."""
+
+    post_id: str
+    media_id: str
+    generation: str
+    model: str
+    at: int
+    insights: tuple[Insight, ...]
+
+
+class Failed(Record, tag="failed", frozen=True):
+    """An attempt failed. `permanent` says that another one is useless."""
+
+    post_id: str
+    media_id: str
+    generation: str
+    services: tuple[Service, ...]
+    attempt: int
+    error: str
+    at: int
+    permanent: bool = False
+
+
+class Ticked(Record, tag="ticked", frozen=True):
+    """Time passed for an unfinished post."""
+
+    post_id: str
+    at: int
+
+
+Event: TypeAlias = Registered | Triggered | Updated | Answered | Failed | Ticked
+
+
+# --- work: the topics vision-tasks, caption-tasks, face-tasks, key = media id --------------------------------------
+
+
+class Task(Record, frozen=True):
+    """Look at one image for some services. `generation` names the request that the answer belongs to."""
+
+    kind: Kind
+    post_id: str
+    media_id: str
+    url: str
+    generation: str
+    attempt: int
+    services: tuple[Service, ...]
+
+
+# --- what became of a post: the topic post-changes, key = post id --------------------------------------------------
+
+
+class MediaView(Record, frozen=True):
+    """A media and all that is known of it; a function of its facts."""
+
+    media_id: str
+    url: str
+    generation: str
+    correlation_id: str
+    insights: tuple[Insight, ...] = ()
+    models: dict[str, str] = {}  # service -> model
+    missing: tuple[Service, ...] = ()  # unanswered, failed ones included
+    failed: tuple[Service, ...] = ()  # failed for good
+    position: int | None = None
+    user_id: str | None = None
+    job_id: str | None = None
+    at: int = 0  # of the latest fact in it
+
+
+class Missing(Record, frozen=True):
+    """Why a post is not complete: one media and service, or a media never seen (service None)."""
+
+    media_id: str
+    service: Service | None = None
+    reason: str = ""
+
+
+class Summary(Record, frozen=True):
+    """What the images of a post say together."""
+
+    media_count: int
+    media_ids: tuple[str, ...]
+    all_tags: tuple[str, ...]
+    all_scenes: tuple[str, ...]
+    top_tags: tuple[str, ...]
+    top_scenes: tuple[str, ...]
+    total_faces: int
+    is_safe: bool
+    has_unsafe_media: bool
+    moderation_confidence: float | None
+    event_type: str
+    location_type: str | None
+    inferred_tags: tuple[str, ...]
+    confidence: float
+    caption: str
+
+
+class MediaChanged(Record, tag="media", frozen=True):
+    """A media has a new state. `answered` are the services this fact answered, `closed` that no more is awaited."""
+
+    post_id: str
+    revision: int
+    media: MediaView
+    post_tags: tuple[str, ...] = ()
+    answered: tuple[Service, ...] = ()
+    closed: bool = False
+
+
+class PostChanged(Record, tag="post", frozen=True):
+    """A post has an aggregate: complete, or partial with what is missing. Its media come without face vectors."""
+
+    post_id: str
+    revision: int
+    completeness: Literal["complete", "partial"]
+    summary: Summary
+    media: tuple[MediaView, ...]
+    at: int
+    correlation_id: str
+    missing: tuple[Missing, ...] = ()
+    user_id: str | None = None
+    trigger: str | None = None  # clock of the trigger that this answers
+
+
+class ServiceFailed(Record, tag="service_failed", frozen=True):
+    """Services of a media failed for good."""
+
+    post_id: str
+    media_id: str
+    generation: str
+    services: tuple[Service, ...]
+    error: str
+    at: int
+    correlation_id: str
+    job_id: str | None = None
+
+
+class PostDeleted(Record, tag="deleted", frozen=True):
+    """A post is gone: its rows, documents and results with it."""
+
+    post_id: str
+    revision: int
+    media_ids: tuple[str, ...]
+
+
+Change: TypeAlias = MediaChanged | PostChanged | ServiceFailed | PostDeleted
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_tasks: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)
+_changes: msgspec.json.Decoder[Change] = msgspec.json.Decoder(Change)
+
+
+def encode(record: Record) -> bytes:
+    """The record as JSON; equal records give equal bytes."""
+    return _encoder.encode(record)
+
+
+def decode_event(raw: bytes) -> Event:
+    """The fact in raw. Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _events.decode(raw)
+
+
+def decode_task(raw: bytes) -> Task:
+    """The task in raw. Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _tasks.decode(raw)
+
+
+def decode_change(raw: bytes) -> Change:
+    """The change in raw. Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _changes.decode(raw)

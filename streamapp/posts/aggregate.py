@@ -1,0 +1,118 @@
+"""What the images of a post say together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from streamapp.events import (
+    Event,
+    FaceDetection,
+    ImageCaptioning,
+    Label,
+    MediaView,
+    Missing,
+    Moderation,
+    PostChanged,
+    SceneRecognition,
+    Summary,
+    Tagging,
+    Triggered,
+)
+from streamapp.posts.clock import parse
+from streamapp.posts.expected import Expected, expected
+from streamapp.posts.inference import infer
+from streamapp.posts.state import Media, Post
+from streamapp.posts.view import missing, view
+
+TOP_TAGS = 10  # most frequent tags and scenes given; the sizes existing consumers know
+TOP_SCENES = 5
+CAPTIONS = 3  # captions joined into one
+
+
+def post_changed(post: Post, rows: Callable[[str], Media | None], event: Event) -> PostChanged:
+    """The aggregate of the post's media; its time and correlation id are functions of the facts it is made of."""
+    wanted = expected(post)
+    media = sorted((row for media_id in wanted.media_ids if (row := rows(media_id))), key=_place)
+    views = tuple(view(row) for row in media)
+    lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
+    trigger = post.trigger
+    answers = isinstance(event, Triggered) and trigger is not None and trigger.revision == post.revision
+    asked = trigger if trigger is not None else min(media, key=lambda row: parse(row.clock), default=None)
+    return PostChanged(
+        post_id=post.post_id,
+        revision=post.revision,
+        completeness="partial" if lacking else "complete",
+        summary=summary(views),
+        media=tuple(_without_face_vectors(v) for v in views),
+        at=max([0, *(v.at for v in views), *(r.at for r in (post.trigger, post.update) if r is not None)]),
+        correlation_id=asked.correlation_id if asked is not None else post.post_id,
+        missing=lacking,
+        user_id=next((row.user_id for row in media if row.user_id is not None), None),
+        trigger=trigger.clock if answers and trigger is not None else None,
+    )
+
+
+def _without_face_vectors(v: MediaView) -> MediaView:
+    """Face vectors are most of a media's bytes, and nobody needs them for the aggregate: 200 media would reach 8 MiB."""
+    insights = (
+        replace(i, faces=tuple(replace(face, embedding=None) for face in i.faces)) if isinstance(i, FaceDetection) else i
+        for i in v.insights
+    )
+    return replace(v, insights=tuple(insights))
+
+
+def _place(row: Media) -> tuple[bool, int, tuple[int, int], str]:
+    """Order of media in a post: by position, those without one last, by registration."""
+    return row.position is None, row.position or 0, parse(row.clock), row.media_id
+
+
+def _unregistered(wanted: Expected) -> Iterable[Missing]:
+    for media_id in wanted.unseen:
+        yield Missing(media_id=media_id, reason="named by the request, never registered")
+    if wanted.absent:
+        yield Missing(media_id="", reason=f"{wanted.absent} more media announced, never registered")
+
+
+def summary(media: Iterable[MediaView]) -> Summary:
+    """The aggregate of media in their order. Safety fails closed: what was not moderated is not safe."""
+    views = tuple(media)
+    found = [insight for v in views for insight in v.insights]
+    tags = [i.tags for i in found if isinstance(i, Tagging)]
+    scenes = [i.scenes for i in found if isinstance(i, SceneRecognition)]
+    verdicts = [i for i in found if isinstance(i, Moderation)]
+    captions = [i.caption for i in found if isinstance(i, ImageCaptioning) and i.caption]
+    all_tags, all_scenes = _by_frequency(tags), _by_frequency(scenes)
+    inferred = infer(tags=tags, scenes=scenes, images=len(views))
+    return Summary(
+        media_count=len(views),
+        media_ids=tuple(v.media_id for v in views),
+        all_tags=all_tags,
+        all_scenes=all_scenes,
+        top_tags=all_tags[:TOP_TAGS],
+        top_scenes=all_scenes[:TOP_SCENES],
+        total_faces=sum(len(i.faces) for i in found if isinstance(i, FaceDetection)),
+        is_safe=bool(views) and len(verdicts) == len(views) and all(v.is_safe for v in verdicts),
+        has_unsafe_media=any(not v.is_safe for v in verdicts),
+        moderation_confidence=min((v.confidence for v in verdicts), default=None),
+        event_type=inferred.event_type,
+        location_type=inferred.location_type,
+        inferred_tags=inferred.tags,
+        confidence=inferred.confidence,
+        caption=_caption(captions, all_tags, all_scenes),
+    )
+
+
+def _by_frequency(found: list[tuple[Label, ...]]) -> tuple[str, ...]:
+    """Names by how many images have them; ties: first seen first (Counter keeps that order)."""
+    return tuple(name for name, _ in Counter(label.name for labels in found for label in labels).most_common())
+
+
+def _caption(captions: list[str], tags: tuple[str, ...], scenes: tuple[str, ...]) -> str:
+    if captions:
+        return " ".join(captions[:CAPTIONS])
+    if tags:
+        return f"A post with {', '.join(tags[:3])}" + (f" ({scenes[0]})" if scenes else "")
+    return f"A post with a scene: {scenes[0]}" if scenes else ""
