@@ -59,6 +59,9 @@ class Settings(BaseSettings):
 
     web_host: str = Field("127.0.0.1", description="Address the worker's web server listens on.")
     web_port: int = Field(36066, ge=1, le=65535, description="Port of the worker's web server.")
+    web_url: str = Field(
+        "", description="URL under which other workers reach this one's web server; default http://WEB_HOST:WEB_PORT."
+    )
     web_token: str = Field("", description="When set, web requests need the header Authorization: Bearer <token>.")
 
     engine: Literal["pixel"] = Field("pixel", description="What looks at the images.")
@@ -103,6 +106,11 @@ class Settings(BaseSettings):
     def kafka_servers(self) -> list[str]:
         """Bootstrap servers, `host:port` each."""
         return self.kafka_url.removeprefix("kafka://").split(";")
+
+    @property
+    def web_address(self) -> str:
+        """URL of this worker for other workers."""
+        return self.web_url or f"http://{self.web_host}:{self.web_port}"
 
 
 @cache

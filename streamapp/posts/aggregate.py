@@ -11,6 +11,7 @@ from streamapp.events import (
     Event,
     FaceDetection,
     ImageCaptioning,
+    Insight,
     Label,
     MediaView,
     Missing,
@@ -56,12 +57,14 @@ def post_changed(post: Post, rows: Callable[[str], Media | None], event: Event) 
 
 
 def _without_face_vectors(v: MediaView) -> MediaView:
-    """Face vectors are most of a media's bytes, and nobody needs them for the aggregate: 200 media would reach 8 MiB."""
-    insights = (
-        replace(i, faces=tuple(replace(face, embedding=None) for face in i.faces)) if isinstance(i, FaceDetection) else i
-        for i in v.insights
-    )
-    return replace(v, insights=tuple(insights))
+    """Face vectors are most of a media's bytes and not needed for the aggregate; with them 200 media reach 8 MiB."""
+
+    def light(insight: Insight) -> Insight:
+        if isinstance(insight, FaceDetection):
+            return replace(insight, faces=tuple(replace(face, embedding=None) for face in insight.faces))
+        return insight
+
+    return replace(v, insights=tuple(light(insight) for insight in v.insights))
 
 
 def _place(row: Media) -> tuple[bool, int, tuple[int, int], str]:

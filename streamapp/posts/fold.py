@@ -53,15 +53,27 @@ def fold(post: Post | None, rows: Rows, event: Event, policy: Policy) -> Folded:
         gone = PostDeleted(post_id=after.post_id, revision=after.revision, media_ids=tuple(after.media))
         return Folded(after, touched, None, (), (gone,), step.ignored)
 
+    def current(media_id: str) -> Media | None:
+        return touched.get(media_id) or rows(media_id)
+
     aggregate = None
-    if after.media and (after.timed_out or finished(after)):
-        aggregate = post_changed(after, lambda media_id: touched.get(media_id) or rows(media_id), event)
+    if after.media and (after.timed_out or finished(after)) and _agree(after, current):
+        aggregate = post_changed(after, current, event)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
     if aggregate is not None:
         changes.append(aggregate)
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
     return Folded(after, touched, _open(after, policy), tasks, tuple(changes), step.ignored)
+
+
+def _agree(post: Post, rows: Rows) -> bool:
+    """Whether the post's row and its media rows are of one time. After a crash they may not be, while what is not yet
+    acknowledged is replayed: an aggregate of rows of different times must not take the revision of a true one."""
+    return all(
+        (row := rows(media_id)) is not None and row.brief == post.media[media_id]
+        for media_id in expected(post).media_ids
+    )
 
 
 def _tasks(event: Event, row: Media) -> Iterable[Task]:
@@ -72,7 +84,7 @@ def _tasks(event: Event, row: Media) -> Iterable[Task]:
         out: dict[tuple[str, int], list[str]] = {}
         for service in services:
             slot = row.slots.get(service)
-            if slot is None or slot.status != "i":
+            if slot is None or not slot.is_out:
                 continue
             if slot.failures == 0 if isinstance(event, Registered) else slot.issued == event.at:
                 out.setdefault((slot.generation, slot.failures + 1), []).append(service)
@@ -97,7 +109,7 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
             service
             for service in event.services
             if (slot := row.slots.get(service)) is not None
-            and slot.status == "f"
+            and slot.failed
             and slot.generation == event.generation
             and slot.failures == event.attempt
         )

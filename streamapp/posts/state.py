@@ -29,13 +29,25 @@ class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
     answered_at: int | None = None
 
     @property
-    def status(self) -> str:
-        """`a`nswered, `f`ailed for good, `w`aiting for the next attempt, or `i`ssued."""
+    def is_out(self) -> bool:
+        """Whether an attempt was issued and has not come back."""
+        return self.insight is None and not self.failed and self.due is None
+
+    @property
+    def progress(self) -> int:
+        """How far this slot is: a number that only grows, whatever order its facts come in.
+
+        2n: an attempt is out after n failures; 2n-1: the n-th failed, the next one is waited for; then failed for
+        good, then answered (which corrects a failure).
+        """
         if self.insight is not None:
-            return "a"
+            return ANSWERED
         if self.failed:
-            return "f"
-        return "i" if self.due is None else "w"
+            return FAILED
+        return 2 * self.failures - (self.due is not None)
+
+
+FAILED, ANSWERED = 1000, 1001  # above any number of attempts
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +60,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     correlation_id: str
     at: int
     slots: dict[Service, Slot]
+    revision: int = 0  # the post's when this row was last changed by a fact
     position: int | None = None
     user_id: str | None = None
     job_id: str | None = None
@@ -61,21 +74,30 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     def brief(self) -> Brief:
         """What the post's own row keeps of this media."""
         dues = [slot.due for slot in self.slots.values() if slot.due is not None]
-        statuses = "".join(slot.status for _, slot in self.ordered)
-        return Brief(self.clock, statuses, min(dues, default=None))
+        return Brief(self.clock, tuple(slot.progress for _, slot in self.ordered), min(dues, default=None))
 
 
 class Brief(msgspec.Struct, frozen=True, array_like=True):
     """A media in its post's row: a few bytes, so that the cost of a fact does not grow with the post."""
 
     clock: str
-    statuses: str
+    progress: tuple[int, ...]
     due: int | None = None
 
     @property
     def settled(self) -> bool:
         """Whether each service has answered or failed for good."""
-        return not set(self.statuses) & {"i", "w"}
+        return all(slot >= FAILED for slot in self.progress)
+
+    def join(self, other: Brief) -> Brief:
+        """The further of two: the later registration, of one registration the further slots.
+
+        After a crash the rows of a post and of its media may be of different times; joined they only ever grow.
+        """
+        if self.clock != other.clock:
+            return other if newer(other.clock, self.clock) else self
+        progress = tuple(map(max, self.progress, other.progress))
+        return self if progress == self.progress else Brief(self.clock, progress, other.due)
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -50,28 +50,45 @@ def apply(post: Post, rows: Rows, event: Event, policy: Policy) -> Step:
                 return Step(post, {}, "the post was deleted")
             if row is None:
                 return Step(post, {}, "the media is not registered")
-            step = _answered(row, event) if isinstance(event, Answered) else _failed(row, event, policy)
-            if step is row:
-                return Step(post, {row.media_id: row}, "already known, or of another generation")
-            return _accepted(post, step)
+            return _changed(
+                post, row, _answered(row, event) if isinstance(event, Answered) else _failed(row, event, policy)
+            )
 
 
-def _accepted(post: Post, row: Media) -> Step:
-    media = {**post.media, row.media_id: row.brief}
-    return Step(replace(post, revision=post.revision + 1, media=media), {row.media_id: row})
+def _changed(post: Post, before: Media | None, row: Media) -> Step:
+    """The post with a media row as a fact left it. The fact counts when the row did not know it, nor the post.
+
+    Either of the two rows may be behind the other after a crash, so each is asked, and the revision is never below
+    one that was already given out.
+    """
+    known = post.media.get(row.media_id)
+    brief = row.brief if known is None else known.join(row.brief)
+    counts = before is not row and brief != known
+    revision = max(post.revision, before.revision if before is not None else 0) + counts
+    if before is not row:
+        row = replace(row, revision=revision)
+    after = replace(post, revision=revision, media={**post.media, row.media_id: brief})
+    return Step(after, {row.media_id: row}, None if counts else "already known, or of another generation")
 
 
 def _registered(post: Post, rows: Rows, event: Registered, policy: Policy) -> Step:
-    known = rows(event.media_id) if event.media_id in post.media else None
-    touched = {} if known is None else {known.media_id: known}
-    if known is not None and not newer(event.clock, known.clock):
-        return Step(post, touched, None if event.clock == known.clock else "a newer registration is known")
+    known = rows(event.media_id)
+    if known is not None and newer(known.clock, event.clock):
+        return Step(post, {known.media_id: known}, "a newer registration is known")
     if not newer(event.clock, post.deleted):
-        return Step(post, touched, "the post was deleted later")
+        return Step(post, {}, "the post was deleted later")
     if post.deleted is not None:  # posted again: nothing of before counts
         post = replace(post, deleted=None, media={}, tags=(), emitted=None)
+    row = known if known is not None and known.clock == event.clock else _row(event, policy)
+    step = _changed(post, known, row)
+    if step.post.media == post.media:
+        return step
+    return Step(_opened(step.post, row.at), step.touched, step.ignored)
+
+
+def _row(event: Registered, policy: Policy) -> Media:
     generation = f"{event.clock}/{policy.model}"
-    row = Media(
+    return Media(
         post_id=event.post_id,
         media_id=event.media_id,
         url=event.url,
@@ -83,8 +100,6 @@ def _registered(post: Post, rows: Rows, event: Registered, policy: Policy) -> St
         user_id=event.user_id,
         job_id=event.job_id,
     )
-    step = _accepted(post, row)
-    return Step(_opened(step.post, event.at), step.touched)
 
 
 def _opened(post: Post, at: int) -> Post:
@@ -139,7 +154,7 @@ def _failed(row: Media, event: Failed, policy: Policy) -> Media:
 
 def _is_out(slot: Slot, event: Failed) -> bool:
     """Whether the attempt that failed is the one that is out: not an earlier one, told again."""
-    return slot.generation == event.generation and slot.status == "i" and slot.failures + 1 == event.attempt
+    return slot.generation == event.generation and slot.is_out and slot.failures + 1 == event.attempt
 
 
 def _after_failure(slot: Slot, event: Failed, policy: Policy) -> Slot:
@@ -164,8 +179,8 @@ def _ticked(post: Post, rows: Rows, event: Ticked, policy: Policy) -> Step:
         for media_id, brief in post.media.items()
         if not brief.settled and (row := rows(media_id)) is not None
     }
-    media = {**post.media, **{media_id: row.brief for media_id, row in touched.items()}}
-    return Step(replace(post, media=media), touched)
+    media = {media_id: post.media[media_id].join(row.brief) for media_id, row in touched.items()}
+    return Step(replace(post, media={**post.media, **media}), touched)
 
 
 def _issued(row: Media, at: int) -> Media:

@@ -19,7 +19,7 @@ def view(row: Media) -> MediaView:
         insights=tuple(slot.insight for slot in slots if slot.insight is not None),
         models={service: slot.model for service, slot in row.ordered if slot.model is not None},
         missing=tuple(service for service, slot in row.ordered if slot.insight is None),
-        failed=tuple(service for service, slot in row.ordered if slot.status == "f"),
+        failed=tuple(service for service, slot in row.ordered if slot.failed),
         position=row.position,
         user_id=row.user_id,
         job_id=row.job_id,
@@ -38,12 +38,10 @@ def missing(row: Media) -> list[Missing]:
 
 def reason(service: Service, slot: Slot) -> str:
     """Why a service has no answer yet, in words."""
-    match slot.status:
-        case "f":
-            return f"failed for good after {slot.failures} attempt{'s' * (slot.failures > 1)}: {slot.error}"
-        case "w":
-            return f"attempt {slot.failures} failed, waiting for the next: {slot.error}"
-        case _ if slot.failures:
-            return f"attempt {slot.failures + 1} is out, the last one failed: {slot.error}"
-        case _:
-            return f"no answer from {service} yet"
+    if slot.failed:
+        return f"failed for good after {slot.failures} attempt{'s' * (slot.failures > 1)}: {slot.error}"
+    if slot.due is not None:
+        return f"attempt {slot.failures} failed, waiting for the next: {slot.error}"
+    if slot.failures:
+        return f"attempt {slot.failures + 1} is out, the last one failed: {slot.error}"
+    return f"no answer from {service} yet"

@@ -1,0 +1,110 @@
+"""The Faust application: its settings, its table class, and how it stops and gives partitions up."""
+
+from __future__ import annotations
+
+# Twice the events per second of the default loop; must be chosen before faust is imported.
+import mode.loop
+
+mode.loop.use("uvloop")
+
+import asyncio  # noqa: E402
+import time  # noqa: E402
+from typing import Any  # noqa: E402
+
+import faust  # noqa: E402
+from faust.types import ConsumerT  # noqa: E402
+
+import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
+from streamapp import topics  # noqa: E402
+from streamapp.delivery import Handler, Lane, Outbox, confirm  # noqa: E402
+from streamapp.settings import Settings, get_settings  # noqa: E402
+
+GRACE = 3.0  # seconds for events in flight at stop and when partitions are revoked; then they are abandoned
+POLL_RECORDS = 16
+
+
+class ConfirmedTable(faust.Table):  # type: ignore[type-arg]
+    """A table whose changelog records must be confirmed before the event that wrote them is acknowledged.
+
+    Faust drops the future (`Collection.send_changelog`), so a failed changelog send loses state silently.
+    """
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+        future = super().send_changelog(*args, **kwargs)
+        confirm(future)
+        return future
+
+
+class App(faust.App):
+    """Faust, with lanes that are abandoned instead of waited for."""
+
+    settings: Settings
+    outbox: Outbox
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lanes: dict[str, Lane] = {}
+        self.started_at = time.time()
+        super().__init__(
+            settings.app_id,
+            broker=settings.kafka_url.replace("kafka://", "safe://"),
+            store="rocksdb://",
+            datadir=settings.datadir,
+            Table=ConfirmedTable,
+            autodiscover=False,  # a module that fails to import would only be a warning
+            topic_partitions=settings.partitions,
+            topic_replication_factor=settings.replication_factor,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            processing_guarantee="at_least_once",
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=settings.max_message_bytes,
+            producer_max_request_size=settings.max_message_bytes,
+            producer_acks=-1,
+            producer_request_timeout=60.0,
+            # One slow agent must not stop the others: a queue's last fifth holds what all partitions still deliver.
+            stream_buffer_maxsize=max(1024, 5 * settings.partitions * POLL_RECORDS),
+            broker_max_poll_records=POLL_RECORDS,
+            broker_max_poll_interval=86_400.0,  # a full queue stops polling; leaving the group for it is final (#138)
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=3.0,
+            broker_commit_interval=0.5,
+            broker_commit_every=500,
+            stream_wait_empty=True,
+            web_bind=settings.web_host,
+            web_host=settings.web_host,
+            web_port=settings.web_port,
+            canonical_url=settings.web_address,
+            web_tables_enabled=False,  # the built-in pages have no access control and misroute keys (#514)
+            web_router_enabled=False,
+        )
+        self.outbox = Outbox(self, max_bytes=settings.max_message_bytes)
+
+    def lane(self, name: str, handle: Handler, *, room: int = 256, ordered: bool = True) -> Lane:
+        """The lane of an agent."""
+        self.lanes[name] = Lane(name, handle, outbox=self.outbox, room=room, ordered=ordered)
+        return self.lanes[name]
+
+    async def on_start(self) -> None:
+        """Make the topics that are missing; refuse to start where partition counts disagree."""
+        await topics.ensure(self.settings)
+        await super().on_start()
+        # Faust pauses every stream while more than 100 table records are queued (#173).
+        self.producer.buffer.max_messages = 10_000  # type: ignore[attr-defined]
+
+    async def _consumer_wait_empty(self, consumer: ConsumerT, logger: Any) -> None:
+        """At stop and revoke: a grace for what is in flight, then abandon it (Faust waits without limit)."""
+        unacked: set[Any] = consumer._unacked_messages  # type: ignore[attr-defined]
+        end = time.monotonic() + GRACE
+        while unacked and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+            consumer._clean_unacked_messages()  # type: ignore[attr-defined]
+        for lane in self.lanes.values():
+            await lane.abandon(unacked)
+        unacked.clear()
+        await consumer.commit()
+
+
+app = App(get_settings())
+
+from streamapp import agents, tables, web  # noqa: E402, F401  # explicit: a broken module fails the start

@@ -1,0 +1,14 @@
+"""The form of a dead letter: original key and bytes, and headers that tell where it came from and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+
+def dead_letter_headers(*, origin: str, error: Exception, headers: Mapping[str, bytes]) -> dict[str, str]:
+    """The original headers plus `origin`, `error` (one line) and `time`."""
+    kept = {name: value.decode("utf-8", "replace") for name, value in headers.items()}
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {**kept, "origin": origin, "error": text[:2000], "time": time}

@@ -1,0 +1,234 @@
+"""Events run concurrently and are acknowledged in order, each after everything it sent is confirmed.
+
+This is the one place that knows how Faust acknowledges. A lane belongs to one agent: it starts each event's work,
+bounds how many are in flight, and acknowledges them in the order of the log. An event is done when its handler has
+ended and every send and every table record the handler caused is confirmed by the broker; a handler that fails is
+dead-lettered, or, when a server is down, tried again without limit. Handlers must therefore be replayable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+from faust.types import EventT, StreamT
+
+from streamapp.dead_letters import dead_letter_headers
+from streamapp.names import DEAD_LETTERS
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[EventT[Any]], Awaitable[None]]
+
+confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confirmations", default=None)
+"""What the event at work has sent and not yet seen confirmed."""
+
+LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
+
+
+class Unavailable(Exception):
+    """A server is down: wait and try again, however long it takes."""
+
+
+class TooLarge(ValueError):
+    """A record over the message limit. Faust's producer would crash the worker on it (and again after a restart)."""
+
+
+def confirm(pending: asyncio.Future[Any]) -> None:
+    """Make the event at work wait for pending before it is acknowledged."""
+    collected = confirmations.get()
+    if collected is None:
+        raise RuntimeError("only an event handled by a lane may send or write tables")
+    collected.append(pending)
+
+
+class Outbox:
+    """Sends raw records in order; the confirmation is awaited before the event is acknowledged."""
+
+    def __init__(self, app: faust.App, *, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+        self._topics: dict[str, Any] = {}
+
+    def check(self, what: str, value: bytes) -> None:
+        """Raise TooLarge where value cannot be sent. A quarter is left for headers, key and framing of the batch."""
+        if len(value) > self._max_bytes * 3 // 4:
+            raise TooLarge(f"{what} is {len(value)} bytes, the limit is {self._max_bytes * 3 // 4}")
+
+    async def send(
+        self, topic: str, *, key: str | bytes | None, value: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Queue a record. Raises TooLarge."""
+        self.check(f"a record for {topic}", value)
+        channel = self._topics.get(topic)
+        if channel is None:
+            channel = self._topics[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
+        raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
+        confirm(
+            await channel.send(
+                key=key.encode() if isinstance(key, str) else key, value=value, headers=raw_headers or None, force=True
+            )
+        )
+
+
+class Lane:
+    """The events of one agent. `ordered`: handlers run one after the other in the order of the log, and only the
+    confirmations are awaited concurrently; else whole handlers run concurrently."""
+
+    def __init__(self, name: str, handle: Handler, *, outbox: Outbox, room: int, ordered: bool) -> None:
+        self.name, self.ordered = name, ordered
+        self._handle, self._outbox, self._room = handle, outbox, room
+        self._pending: deque[tuple[EventT[Any], asyncio.Task[None]]] = deque()
+        self._entering: EventT[Any] | None = None
+        self._changed = asyncio.Condition()
+        self._acker: asyncio.Task[None] | None = None
+        self._epoch = 0
+        self.done = self.dead = self.retries = self.abandoned = 0
+        self.waiting_for: str | None = None  # why events wait: the last error of a server that is down
+        self.waiting_since: float | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Events started and not yet acknowledged."""
+        return len(self._pending)
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """Work through a stream until it ends."""
+        if self._acker is None or self._acker.done():
+            self._acker = asyncio.create_task(self._acknowledge(), name=f"{self.name}-acker")
+        async for event in stream.noack().events():
+            await self._submit(event)
+
+    async def _submit(self, event: EventT[Any]) -> None:
+        epoch, self._entering = self._epoch, event
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._pending) < self._room or self._epoch != epoch)
+        self._entering = None
+        if epoch != self._epoch:
+            return  # revoked while it waited for room: whoever has the partition now gets it again
+        first = _Attempt(self._handle)
+        if self.ordered:
+            await first.start(event)
+        task = asyncio.create_task(self._attend(event, first), name=f"{self.name}-{event.message.offset}")
+        self._pending.append((event, task))
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _attend(self, event: EventT[Any], attempt: _Attempt) -> None:
+        """Try until the event's work is confirmed or its failure is. Only cancelling ends it otherwise."""
+        wait = 0.1
+        failure: Exception | None = None
+        while True:
+            try:
+                await attempt.finish(event)
+                self.dead += failure is not None
+                self.waiting_for = self.waiting_since = None
+                return
+            except (Unavailable, KafkaError, ProducerSendError, OSError) as exc:
+                self._wait_for(event, exc)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+                attempt = attempt.again()
+            except Exception as exc:
+                if failure is not None:
+                    # A dead letter that cannot be written is our own fault: never give the event up for it.
+                    self._wait_for(event, exc)
+                    await asyncio.sleep(LONGEST_WAIT)
+                failure = failure or exc
+                logger.warning("%s: %s is dead-lettered: %r", self.name, origin(event), failure, exc_info=failure)
+                attempt = _Attempt(self._bury(failure))
+
+    def _bury(self, failure: Exception) -> Handler:
+        async def bury(event: EventT[Any]) -> None:
+            await dead_letter(self._outbox, event, failure)
+
+        return bury
+
+    def _wait_for(self, event: EventT[Any], exc: Exception) -> None:
+        self.retries += 1
+        if self.waiting_since is None:
+            self.waiting_since = time.time()
+            logger.warning("%s: %s waits, a server is down: %r", self.name, origin(event), exc)
+        self.waiting_for = repr(exc)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: bool(self._pending))
+            event, task = self._pending[0]
+            await asyncio.wait([task])
+            if task.cancelled() or not self._pending or self._pending[0][1] is not task:
+                continue  # abandoned meanwhile
+            self._pending.popleft()
+            event.ack()
+            self.done += 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def abandon(self, unacked: set[Any]) -> None:
+        """Forget what is not done, at stop and when partitions move: it is not acknowledged, so it comes again."""
+        self._epoch += 1
+        pending, self._pending = list(self._pending), deque()
+        for event, task in pending:
+            task.cancel()
+            unacked.discard(event.message)
+        if self._entering is not None:
+            unacked.discard(self._entering.message)
+        self.abandoned += len(pending)
+        await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class _Attempt:
+    """One run of a handler for one event, with what it sent. Runs once: at start() or else at finish()."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._handle = handle
+        self._sent: list[asyncio.Future[Any]] = []
+        self._failure: Exception | None = None
+        self._started = False
+
+    def again(self) -> _Attempt:
+        return _Attempt(self._handle)
+
+    async def start(self, event: EventT[Any]) -> None:
+        """Run the handler; its failure is kept for finish()."""
+        self._started = True
+        token = confirmations.set(self._sent)
+        try:
+            await self._handle(event)
+        except Exception as exc:
+            self._failure = exc
+        finally:
+            confirmations.reset(token)
+
+    async def finish(self, event: EventT[Any]) -> None:
+        """Run the handler if it has not, then await all it sent. Raises what failed."""
+        if not self._started:
+            await self.start(event)
+        if self._sent:
+            # Not gather: abandoning the event must not cancel what the producer still has to resolve.
+            await asyncio.wait(self._sent)
+        for failure in (self._failure, *(sent.exception() for sent in self._sent)):
+            if failure is not None:
+                raise failure
+
+
+def origin(event: EventT[Any]) -> str:
+    """Where a record lies: `kafka:topic:partition:offset`."""
+    message = event.message
+    return f"kafka:{message.topic}:{message.partition}:{message.offset}"
+
+
+async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) -> None:
+    """Keep an event's original bytes with the cause."""
+    headers = dead_letter_headers(origin=origin(event), error=failure, headers=dict(event.headers or {}))
+    await outbox.send(DEAD_LETTERS, key=event.message.key, value=event.message.value, headers=headers)

@@ -1,0 +1,97 @@
+"""The whole story of a post, for people: what is known, what is missing, since when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from streamapp.events import Service
+from streamapp.posts.expected import expected, finished
+from streamapp.posts.state import Media, OpenPost, Post, Slot
+from streamapp.posts.view import missing, reason
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """ISO-8601 UTC of a time in milliseconds."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[str, Any]:
+    """What to answer to "why is this post not complete?"."""
+    wanted = expected(post)
+    source = post.chosen
+    return {
+        "postId": post.post_id,
+        "state": state(post),
+        "why": why(post, rows),
+        "revision": post.revision,
+        "openedAt": iso(post.opened_at),
+        "nextCheckAt": iso(opened.due) if opened is not None else None,
+        "expected": {
+            "by": "registrations" if source is None else ("trigger" if source is post.trigger else "update"),
+            "mediaIds": [*wanted.media_ids, *wanted.unseen],
+            "neverRegistered": list(wanted.unseen),
+            "absent": wanted.absent,
+            "known": wanted.known,
+        },
+        "emitted": post.emitted,
+        "tags": list(post.tags),
+        "media": [_media(row) for row in rows],
+    }
+
+
+def state(post: Post) -> str:
+    """deleted, complete, partial (given, with something missing) or incomplete (nothing given yet)."""
+    if post.deleted is not None:
+        return "deleted"
+    return post.emitted or "incomplete"
+
+
+def why(post: Post, rows: Sequence[Media]) -> list[str]:
+    """What is missing, one line each; empty when nothing is."""
+    wanted = expected(post)
+    lines = [
+        f"media {lack.media_id}, {lack.service}: {lack.reason}"
+        for row in rows
+        if row.media_id in wanted.media_ids
+        for lack in missing(row)
+    ]
+    lines += [f"media {media_id}: named by the request, never registered" for media_id in wanted.unseen]
+    if wanted.absent:
+        lines.append(f"{wanted.absent} more media announced, never registered")
+    if not wanted.known and not lines and not finished(post):
+        lines.append("no trigger has come: whole when no media is added for POST_QUIET_SECONDS")
+    return lines
+
+
+def _media(row: Media) -> dict[str, Any]:
+    return {
+        "mediaId": row.media_id,
+        "url": row.url,
+        "position": row.position,
+        "registeredAt": iso(row.at),
+        "correlationId": row.correlation_id,
+        "services": {service: _slot(service, slot) for service, slot in row.ordered},
+    }
+
+
+def _slot(service: Service, slot: Slot) -> Mapping[str, Any]:
+    told: dict[str, Any] = {"state": _state(slot), "attempts": slot.failures + (not slot.failed and slot.due is None)}
+    if slot.insight is None:
+        told |= {"missingSince": iso(slot.issued), "why": reason(service, slot)}
+    else:
+        told |= {"answeredAt": iso(slot.answered_at), "model": slot.model}
+    if slot.error is not None:
+        told |= {"lastError": slot.error, "lastErrorAt": iso(slot.error_at), "nextAttemptAt": iso(slot.due)}
+    return told
+
+
+def _state(slot: Slot) -> str:
+    if slot.insight is not None:
+        return "answered"
+    if slot.failed:
+        return "failed"
+    return "asked" if slot.due is None else "waiting"

@@ -1,0 +1,53 @@
+"""Topics: made where missing, and checked. Every topic has the same partition count, so that a key's rows, facts and
+changes meet in one worker."""
+
+from __future__ import annotations
+
+import logging
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+
+from streamapp.names import INBOUND, INTERNAL, OUTBOUND
+from streamapp.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class TopicMismatch(Exception):
+    """A topic exists with another number of partitions than the setting."""
+
+
+async def ensure(settings: Settings) -> list[str]:
+    """Create missing topics and return their names. Raises TopicMismatch."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_servers)
+    await admin.start()
+    try:
+        existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+        wanted = (*INBOUND, *OUTBOUND, *INTERNAL)
+        count = settings.partitions
+        if wrong := {name: existing[name] for name in wanted if existing.get(name, count) != count}:
+            raise TopicMismatch(
+                f"topics with another partition count than STREAMAPP_PARTITIONS={count}: {wrong}. "
+                "Partitions of a keyed topic cannot be changed: set the setting to what exists, or use new topics."
+            )
+        missing = [name for name in wanted if name not in existing]
+        for name in missing:
+            await _create(admin, name, settings)
+        return missing
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, name: str, settings: Settings) -> None:
+    topic = NewTopic(
+        name=name,
+        num_partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+        topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": "delete"},
+    )
+    try:
+        await admin.create_topics([topic])
+        logger.info("created topic %s", name)
+    except TopicAlreadyExistsError:
+        pass  # the bridge, or another worker, was faster
