@@ -41,7 +41,7 @@ def post_changed(post: Post, rows: Callable[[str], Media | None], event: Event) 
     lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
     trigger = post.trigger
     answers = isinstance(event, Triggered) and trigger is not None and trigger.revision == post.revision
-    asked = trigger if trigger is not None else min(media, key=lambda row: parse(row.clock), default=None)
+    asked = trigger if trigger is not None else min(media, key=lambda row: parse(row.brief.clock), default=None)
     return PostChanged(
         post_id=post.post_id,
         revision=post.revision,
@@ -69,7 +69,7 @@ def _without_face_vectors(v: MediaView) -> MediaView:
 
 def _place(row: Media) -> tuple[bool, int, tuple[int, int], str]:
     """Order of media in a post: by position, those without one last, by registration."""
-    return row.position is None, row.position or 0, parse(row.clock), row.media_id
+    return row.position is None, row.position or 0, parse(row.brief.clock), row.media_id
 
 
 def _unregistered(wanted: Expected) -> Iterable[Missing]:

@@ -1,8 +1,9 @@
 """fold(state, fact) -> state, tasks and changes.
 
 What goes out depends only on the state after the fact and the fact itself, never on what the state was before: a
-replayed fact gives the same tasks and changes and rewrites the same rows, so a crash between any two writes is
-healed by the replay. Duplicates are told apart by clocks, generations and attempt numbers, never by counting.
+replayed fact gives the same tasks and changes and rewrites the same rows, so a crash between any two writes is healed
+by the replay. Positions in the log tell a replayed fact from a new one; clocks, generations and attempt numbers tell a
+repeated message from a new one.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from streamapp.events import (
     MediaChanged,
     PostDeleted,
     Registered,
+    Service,
     ServiceFailed,
     Task,
     Ticked,
     service_of,
 )
 from streamapp.posts.aggregate import post_changed
+from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
-from streamapp.posts.transitions import Rows, apply
+from streamapp.posts.transitions import Rows, move_media, move_post
 from streamapp.posts.view import view
 
 
@@ -42,61 +45,58 @@ class Folded(msgspec.Struct, frozen=True):
     open: OpenPost | None
     tasks: tuple[Task, ...] = ()
     changes: tuple[Change, ...] = ()
-    ignored: str | None = None  # why the fact changed nothing
+    ignored: str | None = None  # why the fact said nothing new
 
 
-def fold(post: Post | None, rows: Rows, event: Event, policy: Policy) -> Folded:
-    """What is known after event, and what follows from it."""
-    step = apply(post or Post(post_id=event.post_id), rows, event, policy)
-    after, touched = step.post, step.touched
+def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -> Folded:
+    """What is known after the fact at position `at` of the log, and what follows from it."""
+    after, ignored = move_post(post or Post(post_id=event.post_id), event, at, policy)
+    touched = move_media(after, rows, event, at, policy)
     if after.deleted is not None:
         gone = PostDeleted(post_id=after.post_id, revision=after.revision, media_ids=tuple(after.media))
-        return Folded(after, touched, None, (), (gone,), step.ignored)
+        return Folded(after, touched, None, (), (gone,), ignored)
 
     def current(media_id: str) -> Media | None:
         return touched.get(media_id) or rows(media_id)
 
     aggregate = None
-    if after.media and (after.timed_out or finished(after)) and _agree(after, current):
+    if after.media and (after.timed_out or finished(after)) and _current(after, current, at):
         aggregate = post_changed(after, current, event)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
     if aggregate is not None:
         changes.append(aggregate)
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
-    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), step.ignored)
+    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), ignored)
 
 
-def _agree(post: Post, rows: Rows) -> bool:
-    """Whether the post's row and its media rows are of one time. After a crash they may not be, while what is not yet
-    acknowledged is replayed: an aggregate of rows of different times must not take the revision of a true one."""
-    return all(
-        (row := rows(media_id)) is not None and row.brief == post.media[media_id]
-        for media_id in expected(post).media_ids
-    )
+def _current(post: Post, rows: Rows, at: int) -> bool:
+    """Whether no row is ahead of this fact. One is while the log is replayed after a crash: then the aggregate would
+    mix times under a revision that a true one has, and the fact the row has seen is still to come again."""
+    ahead = (row for media_id in expected(post).media_ids if (row := rows(media_id)) is not None and row.seen > at)
+    return post.seen <= at and next(ahead, None) is None
 
 
 def _tasks(event: Event, row: Media) -> Iterable[Task]:
-    """The attempts this fact issues: first ones by a registration, further ones by a tick."""
-    if not isinstance(event, Registered | Ticked) or (isinstance(event, Registered) and event.clock != row.clock):
+    """The attempts this fact issued and that are still out: first ones by a registration, further ones by a tick."""
+    first = isinstance(event, Registered) and event.clock == row.brief.clock
+    if not first and not (isinstance(event, Ticked) and row.brief.issued == event.at):
         return
+    attempts = row.brief.attempts()
     for kind, services in KINDS.items():
-        out: dict[tuple[str, int], list[str]] = {}
+        asked: dict[int, list[Service]] = {}
         for service in services:
-            slot = row.slots.get(service)
-            if slot is None or not slot.is_out:
-                continue
-            if slot.failures == 0 if isinstance(event, Registered) else slot.issued == event.at:
-                out.setdefault((slot.generation, slot.failures + 1), []).append(service)
-        for (generation, attempt), asked in out.items():
+            if (attempt := attempts.get(service)) is not None and (attempt == 1) is first:
+                asked.setdefault(attempt, []).append(service)
+        for attempt, those in asked.items():
             yield Task(
                 kind=kind,
                 post_id=row.post_id,
                 media_id=row.media_id,
                 url=row.url,
-                generation=generation,
+                generation=row.brief.generation,
                 attempt=attempt,
-                services=tuple(asked),  # type: ignore[arg-type]  # names from KINDS
+                services=tuple(those),
             )
 
 
@@ -108,10 +108,9 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
         services = tuple(
             service
             for service in event.services
-            if (slot := row.slots.get(service)) is not None
-            and slot.failed
-            and slot.generation == event.generation
-            and slot.failures == event.attempt
+            if row.brief.generation == event.generation
+            and row.brief.of(service) == FAILED
+            and row.detail(service).failures == event.attempt
         )
         if services:
             yield ServiceFailed(
@@ -132,24 +131,21 @@ def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Itera
         deadline = isinstance(event, Ticked) and after.timed_out and not row.brief.settled
         if not deadline and not isinstance(event, Answered | Failed):
             continue
-        answered = (
-            tuple(
-                service
-                for insight in event.insights
-                if (slot := row.slots.get(service := service_of(insight))) is not None
-                and slot.generation == event.generation
-            )
-            if isinstance(event, Answered)
-            else ()
-        )
         yield MediaChanged(
             post_id=row.post_id,
             revision=after.revision,
             media=view(row),
             post_tags=after.tags,
-            answered=answered,
+            answered=tuple(_answered(event, row)),
             closed=after.timed_out or row.brief.settled,
         )
+
+
+def _answered(event: Event, row: Media) -> Iterable[Service]:
+    if isinstance(event, Answered) and event.generation == row.brief.generation:
+        for insight in event.insights:
+            if row.brief.of(service := service_of(insight)) == ANSWERED:
+                yield service
 
 
 def _open(post: Post, policy: Policy) -> OpenPost | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamapp.events import SERVICES, Service
-
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -16,7 +14,6 @@ class Policy:
     timeout: int
     attempts: int = 3
     retry: int = 2000
-    services: tuple[Service, ...] = SERVICES
 
     def backoff(self, failures: int) -> int:
         """Wait after so many failures: doubles with each."""

@@ -1,4 +1,8 @@
-"""What is kept of a post: one small row for the post, one row per media, one row while it is unfinished."""
+"""What is kept of a post: one small row for the post, one row per media, one row while it is unfinished.
+
+Each row carries the position in the log of the last fact it has seen, so that after a crash, when rows may be of
+different times, a replayed fact moves only the rows that have not seen it.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +10,20 @@ import json
 
 import msgspec
 
-from streamapp.events import SERVICES, Insight, Service
+from streamapp.events import Insight, Service
+from streamapp.posts.brief import Brief
 from streamapp.posts.clock import newer
 
 
-class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One service of one media: issued, waiting for another attempt, answered, or failed for good.
+class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one service of a media said last. Times are milliseconds."""
 
-    Times are milliseconds. `issued` is the time of the fact that issued the attempt that is out, which is how a
-    replay of that fact knows to issue it again.
-    """
-
-    generation: str
-    issued: int
-    failures: int = 0
-    due: int | None = None  # when the next attempt is to be issued; None: one is out, or none is needed
-    failed: bool = False
-    error: str | None = None
-    error_at: int | None = None
     insight: Insight | None = None
     model: str | None = None
     answered_at: int | None = None
-
-    @property
-    def is_out(self) -> bool:
-        """Whether an attempt was issued and has not come back."""
-        return self.insight is None and not self.failed and self.due is None
-
-    @property
-    def progress(self) -> int:
-        """How far this slot is: a number that only grows, whatever order its facts come in.
-
-        2n: an attempt is out after n failures; 2n-1: the n-th failed, the next one is waited for; then failed for
-        good, then answered (which corrects a failure).
-        """
-        if self.insight is not None:
-            return ANSWERED
-        if self.failed:
-            return FAILED
-        return 2 * self.failures - (self.due is not None)
-
-
-FAILED, ANSWERED = 1000, 1001  # above any number of attempts
+    failures: int = 0
+    error: str | None = None
+    error_at: int | None = None
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,48 +32,18 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     post_id: str
     media_id: str
     url: str
-    clock: str
     correlation_id: str
     at: int
-    slots: dict[Service, Slot]
-    revision: int = 0  # the post's when this row was last changed by a fact
+    brief: Brief
+    seen: int  # position of the last fact in the log
+    details: dict[Service, Detail] = {}
     position: int | None = None
     user_id: str | None = None
     job_id: str | None = None
 
-    @property
-    def ordered(self) -> list[tuple[Service, Slot]]:
-        """The slots in the order of the services, whatever order they were stored in."""
-        return [(service, self.slots[service]) for service in SERVICES if service in self.slots]
-
-    @property
-    def brief(self) -> Brief:
-        """What the post's own row keeps of this media."""
-        dues = [slot.due for slot in self.slots.values() if slot.due is not None]
-        return Brief(self.clock, tuple(slot.progress for _, slot in self.ordered), min(dues, default=None))
-
-
-class Brief(msgspec.Struct, frozen=True, array_like=True):
-    """A media in its post's row: a few bytes, so that the cost of a fact does not grow with the post."""
-
-    clock: str
-    progress: tuple[int, ...]
-    due: int | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether each service has answered or failed for good."""
-        return all(slot >= FAILED for slot in self.progress)
-
-    def join(self, other: Brief) -> Brief:
-        """The further of two: the later registration, of one registration the further slots.
-
-        After a crash the rows of a post and of its media may be of different times; joined they only ever grow.
-        """
-        if self.clock != other.clock:
-            return other if newer(other.clock, self.clock) else self
-        progress = tuple(map(max, self.progress, other.progress))
-        return self if progress == self.progress else Brief(self.clock, progress, other.due)
+    def detail(self, service: Service) -> Detail:
+        """What a service said, empty when nothing."""
+        return self.details.get(service) or Detail()
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,6 +61,7 @@ class Post(msgspec.Struct, frozen=True, omit_defaults=True):
     """A post: row of the table `posts`, key = post id."""
 
     post_id: str
+    seen: int = -1  # position of the last fact in the log
     revision: int = 0  # accepted facts; only grows
     opened_at: int = 0  # of the latest registration, trigger or change of the media set
     media: dict[str, Brief] = {}

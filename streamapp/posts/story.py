@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from streamapp.events import Service
+from streamapp.events import SERVICES, Service
+from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished
-from streamapp.posts.state import Media, OpenPost, Post, Slot
+from streamapp.posts.state import Media, OpenPost, Post
 from streamapp.posts.view import missing, reason
 
 
@@ -74,24 +75,27 @@ def _media(row: Media) -> dict[str, Any]:
         "position": row.position,
         "registeredAt": iso(row.at),
         "correlationId": row.correlation_id,
-        "services": {service: _slot(service, slot) for service, slot in row.ordered},
+        "nextAttemptAt": iso(row.brief.due),
+        "services": {service: _service(row, service) for service in SERVICES},
     }
 
 
-def _slot(service: Service, slot: Slot) -> Mapping[str, Any]:
-    told: dict[str, Any] = {"state": _state(slot), "attempts": slot.failures + (not slot.failed and slot.due is None)}
-    if slot.insight is None:
-        told |= {"missingSince": iso(slot.issued), "why": reason(service, slot)}
+def _service(row: Media, service: Service) -> dict[str, Any]:
+    step, detail = row.brief.of(service), row.detail(service)
+    told: dict[str, Any] = {
+        "state": _state(step),
+        "attempts": detail.failures + (step == ANSWERED or (step < FAILED and step % 2 == 0)),
+    }
+    if step == ANSWERED:
+        told |= {"answeredAt": iso(detail.answered_at), "model": detail.model}
     else:
-        told |= {"answeredAt": iso(slot.answered_at), "model": slot.model}
-    if slot.error is not None:
-        told |= {"lastError": slot.error, "lastErrorAt": iso(slot.error_at), "nextAttemptAt": iso(slot.due)}
+        told |= {"missingSince": iso(row.at), "why": reason(row, service)}
+    if detail.error is not None:
+        told |= {"lastError": detail.error, "lastErrorAt": iso(detail.error_at)}
     return told
 
 
-def _state(slot: Slot) -> str:
-    if slot.insight is not None:
-        return "answered"
-    if slot.failed:
-        return "failed"
-    return "asked" if slot.due is None else "waiting"
+def _state(step: int) -> str:
+    if step >= FAILED:
+        return "answered" if step == ANSWERED else "failed"
+    return "waiting" if step % 2 else "asked"

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from streamapp.events import MediaView, Missing, Service
-from streamapp.posts.state import Media, Slot
+from streamapp.events import SERVICES, MediaView, Missing, Service
+from streamapp.posts.brief import ANSWERED, FAILED
+from streamapp.posts.state import Media
 
 
 def view(row: Media) -> MediaView:
     """The media with its insights in the order of the services."""
-    slots = [slot for _, slot in row.ordered]
-    # One generation in all its slots unless a part was asked for again: then the latest names the whole.
-    generation = max((slot.generation for slot in slots), default=row.clock)
+    details = [(service, row.detail(service)) for service in SERVICES]
     return MediaView(
         media_id=row.media_id,
         url=row.url,
-        generation=generation,
+        generation=row.brief.generation,
         correlation_id=row.correlation_id,
-        insights=tuple(slot.insight for slot in slots if slot.insight is not None),
-        models={service: slot.model for service, slot in row.ordered if slot.model is not None},
-        missing=tuple(service for service, slot in row.ordered if slot.insight is None),
-        failed=tuple(service for service, slot in row.ordered if slot.failed),
+        insights=tuple(detail.insight for _, detail in details if detail.insight is not None),
+        models={service: detail.model for service, detail in details if detail.model is not None},
+        missing=tuple(service for service in SERVICES if row.brief.of(service) != ANSWERED),
+        failed=tuple(service for service in SERVICES if row.brief.of(service) == FAILED),
         position=row.position,
         user_id=row.user_id,
         job_id=row.job_id,
-        at=max([row.at, *(slot.answered_at or slot.error_at or 0 for slot in slots)]),
+        at=max([row.at, *(detail.answered_at or detail.error_at or 0 for _, detail in details)]),
     )
 
 
 def missing(row: Media) -> list[Missing]:
     """What this media lacks, each with the reason."""
     return [
-        Missing(media_id=row.media_id, service=service, reason=reason(service, slot))
-        for service, slot in row.ordered
-        if slot.insight is None
+        Missing(media_id=row.media_id, service=service, reason=reason(row, service))
+        for service in SERVICES
+        if row.brief.of(service) != ANSWERED
     ]
 
 
-def reason(service: Service, slot: Slot) -> str:
+def reason(row: Media, service: Service) -> str:
     """Why a service has no answer yet, in words."""
-    if slot.failed:
-        return f"failed for good after {slot.failures} attempt{'s' * (slot.failures > 1)}: {slot.error}"
-    if slot.due is not None:
-        return f"attempt {slot.failures} failed, waiting for the next: {slot.error}"
-    if slot.failures:
-        return f"attempt {slot.failures + 1} is out, the last one failed: {slot.error}"
+    step, detail = row.brief.of(service), row.detail(service)
+    if step == FAILED:
+        return f"failed for good after {detail.failures} attempt{'s' * (detail.failures > 1)}: {detail.error}"
+    if step % 2:
+        return f"attempt {detail.failures} failed, waiting for the next: {detail.error}"
+    if step:
+        return f"attempt {step // 2 + 1} is out, the last one failed: {detail.error}"
     return f"no answer from {service} yet"

@@ -113,11 +113,13 @@ class World:
     open: OpenPost | None = None
     tasks: list[Task] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    position: int = -1  # in the log
 
     def tell(self, *events: Event) -> Folded:
-        """Fold events one after the other; returns what the last gave."""
+        """Fold events one after the other, each at the next position; returns what the last gave."""
         for event in events:
-            folded = fold(self.post, self.media.get, event, self.policy)
+            self.position += 1
+            folded = fold(self.post, self.media.get, event, self.position, self.policy)
             self.post, self.open = folded.post, folded.open
             self.media.update(folded.media)
             self.tasks += folded.tasks
