@@ -9,6 +9,7 @@ mode.loop.use("uvloop")
 
 import asyncio  # noqa: E402
 import time  # noqa: E402
+from collections import Counter  # noqa: E402
 from typing import Any  # noqa: E402
 
 import faust  # noqa: E402
@@ -17,6 +18,7 @@ from faust.types import ConsumerT  # noqa: E402
 import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
 from streamapp import topics  # noqa: E402
 from streamapp.delivery import Handler, Lane, Outbox, confirm  # noqa: E402
+from streamapp.resources import Resources  # noqa: E402
 from streamapp.settings import Settings, get_settings  # noqa: E402
 
 GRACE = 3.0  # seconds for events in flight at stop and when partitions are revoked; then they are abandoned
@@ -38,11 +40,11 @@ class ConfirmedTable(faust.Table):  # type: ignore[type-arg]
 class App(faust.App):
     """Faust, with lanes that are abandoned instead of waited for."""
 
-    settings: Settings
-    outbox: Outbox
-
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.resources = Resources(settings)
+        self.ignored: Counter[str] = Counter()  # facts that said nothing new, by kind
+        self.refused: Counter[str] = Counter()  # rows that cannot be written, for example of an id that is no number
         self.lanes: dict[str, Lane] = {}
         self.started_at = time.time()
         super().__init__(
@@ -86,11 +88,17 @@ class App(faust.App):
         return self.lanes[name]
 
     async def on_start(self) -> None:
-        """Make the topics that are missing; refuse to start where partition counts disagree."""
+        """Make the topics that are missing (refuse to start where partition counts disagree), open what is used."""
         await topics.ensure(self.settings)
+        await self.resources.open(self)
         await super().on_start()
         # Faust pauses every stream while more than 100 table records are queued (#173).
         self.producer.buffer.max_messages = 10_000  # type: ignore[attr-defined]
+
+    async def on_stop(self) -> None:
+        """Close what was opened, after the agents have ended."""
+        await super().on_stop()
+        await self.resources.close()
 
     async def _consumer_wait_empty(self, consumer: ConsumerT, logger: Any) -> None:
         """At stop and revoke: a grace for what is in flight, then abandon it (Faust waits without limit)."""

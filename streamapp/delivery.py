@@ -17,11 +17,14 @@ from contextvars import ContextVar
 from typing import Any
 
 import faust
+import orjson
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.types import EventT, StreamT
 
+from streamapp.contracts import Message
 from streamapp.dead_letters import dead_letter_headers
+from streamapp.errors import Unavailable
 from streamapp.names import DEAD_LETTERS
 
 logger = logging.getLogger(__name__)
@@ -32,10 +35,6 @@ confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confir
 """What the event at work has sent and not yet seen confirmed."""
 
 LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
-
-
-class Unavailable(Exception):
-    """A server is down: wait and try again, however long it takes."""
 
 
 class TooLarge(ValueError):
@@ -55,7 +54,7 @@ class Outbox:
 
     def __init__(self, app: faust.App, *, max_bytes: int) -> None:
         self._app, self._max_bytes = app, max_bytes
-        self._topics: dict[str, Any] = {}
+        self._channels: dict[str, Any] = {}
 
     def check(self, what: str, value: bytes) -> None:
         """Raise TooLarge where value cannot be sent. A quarter is left for headers, key and framing of the batch."""
@@ -67,15 +66,20 @@ class Outbox:
     ) -> None:
         """Queue a record. Raises TooLarge."""
         self.check(f"a record for {topic}", value)
-        channel = self._topics.get(topic)
+        channel = self._channels.get(topic)
         if channel is None:
-            channel = self._topics[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
+            channel = self._channels[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
         raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
         confirm(
             await channel.send(
                 key=key.encode() if isinstance(key, str) else key, value=value, headers=raw_headers or None, force=True
             )
         )
+
+    async def send_message(self, message: Message) -> None:
+        """Queue a result message for the bridge, which drops one whose result id it has delivered. Raises TooLarge."""
+        headers = {"result-id": message.result_id}
+        await self.send(message.stream, key=message.key, value=orjson.dumps(message.fields), headers=headers)
 
 
 class Lane:

@@ -1,23 +1,8 @@
-"""The names of all topics and tables, in one place. Inbound and outbound ones are Redis streams of the same name."""
+"""The names of our own topics and tables; those of streams and of their mirrors are in contracts/streams.py."""
 
 from __future__ import annotations
 
 from streamapp.events import Kind
-
-IMAGES = "post-image-processing"
-UPDATES = "post-update-processing"
-TRIGGERS = "post-aggregation-trigger"
-PROFILE_PICTURES = "profile-picture-processing"
-SYNC = "es-sync-queue"
-INBOUND = (IMAGES, UPDATES, TRIGGERS, PROFILE_PICTURES, SYNC)
-
-INSIGHTS = "ml-insights-results"
-FACES_DETECTED = "face-detection-results"
-FACES_RECOGNISED = "face-recognition-results"
-ENRICHED = "post-insights-enriched"
-ERRORS = "ml-error-results"
-PROFILE_EMBEDDINGS = "user-profile-face-embedding-results"
-OUTBOUND = (INSIGHTS, FACES_DETECTED, FACES_RECOGNISED, ENRICHED, ERRORS, PROFILE_EMBEDDINGS)
 
 POST_EVENTS = "post-events"
 POST_CHANGES = "post-changes"

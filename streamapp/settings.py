@@ -1,10 +1,12 @@
 """Every setting of the application: environment variables STREAMAPP_*, or the same names in `.env`.
 
+STREAMAPP_ENV_FILE names another file than `.env`.
 `python -m streamapp.settings` prints `.env.example`.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +37,11 @@ class Settings(BaseSettings):
     """Settings by name; a wrong value is an error at start that names the variable."""
 
     model_config = SettingsConfigDict(
-        env_prefix="STREAMAPP_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="STREAMAPP_",
+        env_file=os.environ.get("STREAMAPP_ENV_FILE", ".env"),
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
     )
 
     redis_url: str = Field("redis://127.0.0.1:36379/0", description="The backend's Redis (the bridge's side).")

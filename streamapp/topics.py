@@ -8,7 +8,8 @@ import logging
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
-from streamapp.names import INBOUND, INTERNAL, OUTBOUND
+from streamapp.contracts import INBOUND, OUTBOUND
+from streamapp.names import INTERNAL
 from streamapp.settings import Settings
 
 logger = logging.getLogger(__name__)

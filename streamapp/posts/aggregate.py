@@ -115,7 +115,7 @@ def _by_frequency(found: list[tuple[Label, ...]]) -> tuple[str, ...]:
 
 def _caption(captions: list[str], tags: tuple[str, ...], scenes: tuple[str, ...]) -> str:
     if captions:
-        return " ".join(captions[:CAPTIONS])
+        return " ".join(caption.rstrip(".") + "." for caption in captions[:CAPTIONS])
     if tags:
         return f"A post with {', '.join(tags[:3])}" + (f" ({scenes[0]})" if scenes else "")
     return f"A post with a scene: {scenes[0]}" if scenes else ""

@@ -54,12 +54,13 @@ def state(post: Post) -> str:
 def why(post: Post, rows: Sequence[Media]) -> list[str]:
     """What is missing, one line each; empty when nothing is."""
     wanted = expected(post)
-    lines = [
-        f"media {lack.media_id}, {lack.service}: {lack.reason}"
-        for row in rows
-        if row.media_id in wanted.media_ids
-        for lack in missing(row)
-    ]
+    lines = []
+    for row in rows:
+        if row.media_id in wanted.media_ids:
+            reasons: dict[str, list[str]] = {}
+            for lack in missing(row):
+                reasons.setdefault(lack.reason, []).append(str(lack.service))
+            lines += [f"media {row.media_id}, {', '.join(services)}: {text}" for text, services in reasons.items()]
     lines += [f"media {media_id}: named by the request, never registered" for media_id in wanted.unseen]
     if wanted.absent:
         lines.append(f"{wanted.absent} more media announced, never registered")

@@ -44,4 +44,4 @@ def reason(row: Media, service: Service) -> str:
         return f"attempt {detail.failures} failed, waiting for the next: {detail.error}"
     if step:
         return f"attempt {step // 2 + 1} is out, the last one failed: {detail.error}"
-    return f"no answer from {service} yet"
+    return "no answer yet"

@@ -264,8 +264,13 @@ def test_story_tells_why() -> None:
     assert world.post is not None
     told = story(world.post, list(world.media.values()), world.open)
     assert told["state"] == "incomplete"
-    assert "media 201, moderation: attempt 1 failed, waiting for the next: 404 Not Found from images" in told["why"]
-    assert "media 202: named by the request, never registered" in told["why"]
+    vision = ", ".join(KINDS["vision"])
+    first = "attempt 1 failed, waiting for the next: 404 Not Found from images"
+    assert told["why"] == [
+        f"media 201, {', '.join(s for s in SERVICES if s in vision)}: {first}",
+        "media 201, image_captioning, face_detection: no answer yet",
+        "media 202: named by the request, never registered",
+    ]
     assert told["media"][0]["services"]["moderation"]["lastError"] == "404 Not Found from images"
     assert told["media"][0]["services"]["face_detection"]["missingSince"] == "2023-11-14T22:13:20.000Z"
 

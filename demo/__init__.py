@@ -1,0 +1,1 @@
+"""The demo: plays the backend against a running system and prints what comes back."""

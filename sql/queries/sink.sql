@@ -1,0 +1,79 @@
+-- lock_posts --
+-- One writer per post at a time, so that a late writer of a post that another worker has just deleted sees it.
+-- Sorted, so that two writers never wait for each other. 1802725735 is only this lock's own number.
+SELECT pg_advisory_xact_lock(1802725735, number)
+FROM (SELECT DISTINCT hashint8(post_id) AS number FROM unnest($1::bigint[]) AS post_id ORDER BY number) AS numbers
+
+-- posts --
+-- The backend's posts and their users; deleted is the revision that ended the post for us.
+SELECT
+    wanted.post_id, p.user_id, p.title, p.body, p.status, p.visibility, p.created_at::text AS created_at,
+    u.username, u.full_name, u.profile_picture_url, u.department, u.designation,
+    d.revision AS deleted
+FROM unnest($1::bigint[]) AS wanted (post_id)
+LEFT JOIN posts p ON p.post_id = wanted.post_id
+LEFT JOIN users u ON u.user_id = p.user_id
+LEFT JOIN deleted_posts d ON d.post_id = wanted.post_id
+
+-- media --
+SELECT media_id, post_id, media_type, media_url, thumbnail_url, position, width, height, created_at::text AS created_at
+FROM post_media
+WHERE media_id = ANY($1::bigint[])
+
+-- bury_posts --
+INSERT INTO deleted_posts AS t (post_id, revision)
+SELECT * FROM unnest($1::bigint[], $2::bigint[])
+ON CONFLICT (post_id) DO UPDATE SET revision = excluded.revision, deleted_at = now()
+WHERE excluded.revision > t.revision
+
+-- forget_awaiting --
+-- A deleted post awaits nothing.
+DELETE FROM awaiting a
+USING unnest($1::bigint[], $2::bigint[]) AS gone (post_id, revision)
+WHERE a.post_id = gone.post_id AND a.revision <= gone.revision
+
+-- tell_media --
+-- What a media row says about its whole post follows the row of the post.
+UPDATE read_model_media_search m
+SET post_all_scenes = p.all_ai_scenes, post_total_images = p.total_images, updated_at = now()
+FROM read_model_post_search p
+WHERE p.post_id = ANY($1::bigint[]) AND p.revision > 0 AND m.post_id = p.post_id
+    AND (m.post_all_scenes, m.post_total_images) IS DISTINCT FROM (p.all_ai_scenes, p.total_images)
+
+-- await --
+INSERT INTO awaiting AS t (table_name, pk, post_id, media_id, awaited, revision, change)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bytea[])
+ON CONFLICT (table_name, pk) DO UPDATE
+SET awaited = excluded.awaited, revision = excluded.revision, change = excluded.change, refused = NULL,
+    next_attempt = CASE WHEN t.refused IS NULL THEN t.next_attempt ELSE excluded.next_attempt END
+WHERE excluded.revision >= t.revision
+
+-- settle --
+DELETE FROM awaiting a
+USING unnest($1::text[], $2::bigint[], $3::bigint[]) AS done (table_name, pk, revision)
+WHERE a.table_name = done.table_name AND a.pk = done.pk AND a.revision <= done.revision
+
+-- claim_awaiting --
+-- The next attempt is set before this one, so whoever dies in it loses nothing: 1, 2, 4 ... 30 seconds.
+UPDATE awaiting a
+SET attempts = a.attempts + 1, next_attempt = now() + least(30, 2 ^ least(a.attempts + 1, 5)) * interval '1 second'
+FROM (
+    SELECT table_name, pk FROM awaiting
+    WHERE next_attempt <= now() AND table_name = ANY($2::text[])
+    ORDER BY next_attempt LIMIT $1 FOR UPDATE SKIP LOCKED
+) AS due
+WHERE a.table_name = due.table_name AND a.pk = due.pk
+RETURNING a.change
+
+-- refuse_awaiting --
+-- Kept to be seen; only a newer change of the row starts it again.
+UPDATE awaiting a
+SET refused = why.reason, next_attempt = 'infinity'
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS why (table_name, pk, revision, reason)
+WHERE a.table_name = why.table_name AND a.pk = why.pk AND a.revision = why.revision
+
+-- awaiting --
+SELECT table_name, pk, media_id, awaited, revision, since, next_attempt, attempts, refused
+FROM awaiting
+WHERE post_id = $1
+ORDER BY table_name, pk

@@ -1,0 +1,88 @@
+"""The backend's messages as facts. What cannot be read is kept with its cause and answered on ml-error-results."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from faust.types import EventT, StreamT
+
+from streamapp.agents.channel import channel
+from streamapp.app import app
+from streamapp.contracts import (
+    AggregationRequest,
+    ContractError,
+    ImageRequest,
+    PostUpdate,
+    Request,
+    fields_of,
+    read,
+    refused,
+)
+from streamapp.contracts.streams import IMAGES, TRIGGERS, UPDATES
+from streamapp.delivery import dead_letter
+from streamapp.events import Event, Registered, Triggered, Updated, encode
+from streamapp.names import POST_EVENTS
+
+
+async def handle(event: EventT[Any]) -> None:
+    """One message in, one fact out."""
+    stream = event.message.topic
+    headers = dict(event.headers or {})
+    entry_id = headers.get("redis-id", b"").decode() or f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
+    fields: dict[str, str] = {}
+    try:
+        fields = fields_of(stream, event.message.value)
+        request = read(stream, fields, entry_id)
+    except ContractError as exc:
+        await dead_letter(app.outbox, event, exc)
+        if (message := refused(exc, fields, entry_id)) is not None:
+            await app.outbox.send_message(message)
+        return
+    fact = fact_of(request, clock=entry_id, at=time.time_ns() // 1_000_000)
+    await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
+
+
+def fact_of(request: Request, *, clock: str, at: int) -> Event:
+    """The fact a request states. Raises TypeError for a request that is not about a post."""
+    match request:
+        case ImageRequest():
+            return Registered(
+                post_id=request.post_id,
+                media_id=request.media_id,
+                url=request.url,
+                clock=clock,
+                at=at,
+                correlation_id=request.correlation_id,
+                position=request.position,
+                user_id=request.user_id,
+                job_id=request.job_id,
+            )
+        case AggregationRequest():
+            return Triggered(
+                post_id=request.post_id,
+                clock=clock,
+                at=at,
+                correlation_id=request.correlation_id,
+                media_ids=request.media_ids,
+                total=request.total,
+            )
+        case PostUpdate():
+            return Updated(
+                post_id=request.post_id,
+                clock=clock,
+                at=at,
+                correlation_id=request.correlation_id,
+                media_ids=request.media_ids,
+                deleted=request.deleted,
+            )
+        case _:
+            raise TypeError(f"{type(request).__name__} is not about a post")
+
+
+lane = app.lane("ingest", handle)
+
+
+@app.agent(channel(IMAGES, TRIGGERS, UPDATES))
+async def ingest(stream: StreamT[Any]) -> None:
+    await lane.run(stream)

@@ -1,0 +1,73 @@
+"""One attempt of a task: get the picture, let the engine look, tell the posts agent what came of it.
+
+A failed attempt is a fact too: the posts agent decides whether and when there is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from faust.types import EventT
+
+from streamapp.app import app
+from streamapp.delivery import dead_letter
+from streamapp.events import Answered, Failed, Insight, Task, decode_task, encode, service_of
+from streamapp.media.fetch import FetchError
+from streamapp.media.image import ImageError, Picture
+from streamapp.names import POST_EVENTS
+
+Look = Callable[[Picture], Sequence[Insight]]
+
+
+async def attend(event: EventT[Any], look: Look) -> None:
+    """Answer the task in event, or say why not. A slow attempt fails after the attempt timeout."""
+    task = decode_task(event.message.value)
+    seconds = app.settings.attempt_timeout_seconds
+    try:
+        insights = await asyncio.wait_for(_insights(task, look), seconds)
+    except TimeoutError:
+        await _fail(event, task, TimeoutError(f"not done within {seconds:g} s"), permanent=False)
+    except (FetchError, ImageError) as exc:
+        await _fail(event, task, exc, permanent=getattr(exc, "permanent", True))
+    except Exception as exc:  # whatever an engine raises is this image's failure, told with its name
+        await _fail(event, task, exc, permanent=False)
+    else:
+        answer = Answered(
+            post_id=task.post_id,
+            media_id=task.media_id,
+            generation=task.generation,
+            model=app.resources.engine.model,
+            at=_now(),
+            insights=insights,
+        )
+        await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(answer))
+
+
+async def _insights(task: Task, look: Look) -> tuple[Insight, ...]:
+    picture = await app.resources.pictures.get(task.url, task.generation)
+    found = await asyncio.get_running_loop().run_in_executor(app.resources.executor, look, picture)
+    return tuple(insight for insight in found if service_of(insight) in task.services)
+
+
+async def _fail(event: EventT[Any], task: Task, exc: Exception, *, permanent: bool) -> None:
+    text = str(exc) if isinstance(exc, FetchError | ImageError | TimeoutError) else f"{type(exc).__name__}: {exc}"
+    failure = Failed(
+        post_id=task.post_id,
+        media_id=task.media_id,
+        generation=task.generation,
+        services=task.services,
+        attempt=task.attempt,
+        error=text,
+        at=_now(),
+        permanent=permanent,
+    )
+    await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(failure))
+    if permanent or task.attempt >= app.settings.attempts:
+        await dead_letter(app.outbox, event, exc)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,41 @@
+"""`streamapp inspect post`: what a worker answers on GET /posts/{id}, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from streamapp.settings import get_settings
+
+
+async def inspect_post(post_id: str) -> tuple[bool, Any, str]:
+    """The story of a post. Bad when it is unknown, or not complete."""
+    settings = get_settings()
+    headers = {"Authorization": f"Bearer {settings.web_token}"} if settings.web_token else {}
+    url = f"{settings.web_address}/posts/{quote(post_id, safe='')}"
+    try:
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+            body = orjson.loads(await response.read())
+    except aiohttp.ClientConnectionError as exc:
+        return False, {"error": str(exc)}, f"no worker answers at {settings.web_address}: {exc}"
+    if "error" in body:
+        return False, body, str(body["error"])
+    return body["state"] == "complete", body, explain(body)
+
+
+def explain(story: dict[str, Any]) -> str:
+    """The story in lines."""
+    lines = [f"post {story['postId']}: {story['state']}, revision {story['revision']}"]
+    lines += [f"  {line}" for line in story["why"]]
+    for media in story["media"]:
+        answered = [s for s, told in media["services"].items() if told["state"] == "answered"]
+        lines.append(f"  media {media['mediaId']}: {len(answered)} of {len(media['services'])} services answered")
+    awaiting = story.get("awaiting") or []
+    if isinstance(awaiting, dict):
+        lines.append(f"  rows: unknown, {awaiting['unknown']}")
+    else:
+        lines += [f"  row {r['table_name']}/{r['pk']} waits for {r['awaited']} since {r['since']}" for r in awaiting]
+    return "\n".join(lines)

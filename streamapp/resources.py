@@ -1,0 +1,127 @@
+"""What a worker holds open: the engine and its threads, pictures, the database, the indexer."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from streamapp.batches import Batches
+from streamapp.dead_letters import dead_letter_headers
+from streamapp.engines.base import Engine
+from streamapp.engines.registry import load
+from streamapp.events import Change
+from streamapp.media.cache import Pictures
+from streamapp.media.fetch import Fetcher
+from streamapp.names import DEAD_LETTERS
+from streamapp.settings import Settings
+from streamapp.sinks.documents import encode
+from streamapp.sinks.indexer import Indexer
+from streamapp.sinks.indices import connect
+from streamapp.sinks.postgres import ReadModels, Unavailable, open_pool
+
+logger = logging.getLogger(__name__)
+
+PICTURE_CACHE = 256 * 2**20  # bytes of decoded pixels kept for the agents that share a picture
+CHANGES_A_BATCH = 100
+AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the backend's
+
+
+class Resources:
+    """Opened before the agents start, closed after they end. Nothing here needs a server to be up."""
+
+    engine: Engine
+    pictures: Pictures
+    read_models: ReadModels
+    indexer: Indexer
+    elasticsearch: AsyncElasticsearch
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.executor = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
+        self.loaded = False
+        self._background: list[asyncio.Task[None]] = []
+        self._awaiting_error: str | None = None
+        self.rows: Batches[Change, str | None] = Batches(self._write, size=CHANGES_A_BATCH)
+
+    async def open(self, app: Any) -> None:
+        """Load the engine, make the clients, start the indexer."""
+        settings = self.settings
+        self.fetcher = Fetcher(
+            max_bytes=settings.fetch_max_bytes,
+            timeout_seconds=settings.fetch_timeout_seconds,
+            allowed_hosts=settings.fetch_allowed_hosts,
+        )
+        self.pictures = Pictures(
+            fetch=self.fetcher.fetch,
+            executor=self.executor,
+            max_bytes=PICTURE_CACHE,
+            max_pixels=settings.fetch_max_pixels,
+        )
+        self.pool = await open_pool(settings.postgres_url, min_size=0)
+        self.read_models = ReadModels(
+            self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim
+        )
+        self.elasticsearch = connect(settings.elasticsearch_url)
+        self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
+        self.indexer = Indexer(
+            self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix
+        )
+        self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
+        self.loaded = True
+        self._background = [
+            asyncio.create_task(self.indexer.run(), name="indexer"),
+            asyncio.create_task(self._retry_awaiting(), name="awaiting"),
+        ]
+
+    async def close(self) -> None:
+        """Stop the background work and close the clients."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self.loaded:
+            await self.pictures.aclose()
+            await self.fetcher.aclose()
+            await self.elasticsearch.close()
+            await self.pool.close()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _write(self, changes: Any) -> list[str | None]:
+        """The rows of some changes; for each, why it was refused. Raises Unavailable."""
+        outcome = await self.read_models.write(changes)
+        return [next((why for change, why in outcome.refused if change is one), None) for one in changes]
+
+    async def _retry_awaiting(self) -> None:
+        while True:
+            try:
+                await self.read_models.retry_awaiting()
+                self._awaiting_error = None
+            except Unavailable as exc:
+                self._awaiting_error = str(exc)
+            await asyncio.sleep(AWAITING_EVERY)
+
+    async def _reject(self, table: str, pk: int, version: int, document: Any, error: str) -> None:
+        """Keep a document that Elasticsearch refused."""
+        headers = dead_letter_headers(origin=f"es:{table}:{pk}:{version}", error=ValueError(error), headers={})
+        raw = {name: text.encode() for name, text in headers.items()}
+        await (await self._dead_letters.send(key=str(pk).encode(), value=encode(document), headers=raw))
+
+    async def awaiting(self, post_id: str) -> Any:
+        """What rows of a post wait for, or why that is unknown."""
+        try:
+            return [dataclasses.asdict(row) for row in await self.read_models.awaiting(post_id)]
+        except Unavailable as exc:
+            return {"unknown": str(exc)}
+
+    def waiting(self) -> dict[str, Any]:
+        """Servers that are down as seen by the background work."""
+        found: dict[str, Any] = {}
+        if self.loaded and self.indexer.waiting_since is not None:
+            found["indexer"] = {"since": round(self.indexer.waiting_since, 3), "error": self.indexer.last_error}
+        if self._awaiting_error is not None:
+            found["awaiting"] = {"error": self._awaiting_error}
+        return found

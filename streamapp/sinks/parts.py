@@ -1,0 +1,108 @@
+"""Changes cut into parts: one for every row they touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from streamapp.events import Change, MediaChanged, PostChanged, PostDeleted
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why something can have no row."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The piece of a change that makes one row. `record` is enough to make it again."""
+
+    table: str
+    pk: int
+    revision: int
+    post_id: int
+    media_id: int | None
+    record: MediaChanged | PostChanged
+    source: Change
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.table, self.pk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """A post whose rows go, unless a later revision made them."""
+
+    post_id: int
+    revision: int
+    source: Change
+
+
+def split(change: Change) -> Iterator[Part | Deletion | Refused]:
+    """The rows that a change touches. The rows of a post and of its media, when the post has changed."""
+    if isinstance(change, MediaChanged):
+        yield _media_part(change, change)
+    elif isinstance(change, PostChanged):
+        yield _post_part(change)
+        for view in change.media:
+            record = MediaChanged(
+                post_id=change.post_id, revision=change.revision, media=view, post_tags=change.summary.all_tags
+            )
+            yield _media_part(record, change)
+    elif isinstance(change, PostDeleted):
+        post_id = database_id(change.post_id)
+        if post_id is None:
+            yield Refused(_no_row("post", change.post_id))
+        else:
+            yield Deletion(post_id=post_id, revision=change.revision, source=change)
+
+
+def database_id(text: str) -> int | None:
+    """The id as a BIGINT, None unless it is written exactly as one: another text must never find this row."""
+    if len(text) > 20 or not text.isascii() or not text.removeprefix("-").isdigit():
+        return None
+    number = int(text)
+    return number if str(number) == text and -(2**63) <= number < 2**63 else None
+
+
+def _no_row(what: str, text: str) -> str:
+    return f"{what} id {text[:40]!r} is not a 64-bit decimal number: it can have no row"
+
+
+def _media_part(record: MediaChanged, source: Change) -> Part | Refused:
+    post_id, media_id = database_id(record.post_id), database_id(record.media.media_id)
+    if post_id is None:
+        return Refused(_no_row("post", record.post_id))
+    if media_id is None:
+        return Refused(_no_row("media", record.media.media_id))
+    return Part(
+        table=MEDIA_SEARCH,
+        pk=media_id,
+        revision=record.revision,
+        post_id=post_id,
+        media_id=media_id,
+        record=record,
+        source=source,
+    )
+
+
+def _post_part(change: PostChanged) -> Part | Refused:
+    post_id = database_id(change.post_id)
+    if post_id is None:
+        return Refused(_no_row("post", change.post_id))
+    record = msgspec.structs.replace(change, media=())  # the media have parts of their own
+    return Part(
+        table=POST_SEARCH,
+        pk=post_id,
+        revision=change.revision,
+        post_id=post_id,
+        media_id=None,
+        record=record,
+        source=change,
+    )

@@ -1,0 +1,70 @@
+"""The state: three tables of raw bytes, typed at this rim. Their keys partition like the facts that write them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+from streamapp.app import app
+from streamapp.posts.state import Media, OpenPost, Post
+
+T = TypeVar("T")
+
+
+class State(Generic[T]):
+    """A changelog table of msgspec records by string key. Writes are only possible while an event is handled."""
+
+    def __init__(self, name: str, kind: type[T]) -> None:
+        self.name, self._kind = name, kind
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._table = app.Table(
+            name,
+            partitions=app.settings.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            extra_topic_configs={"max.message.bytes": str(app.settings.max_message_bytes)},
+            # Per partition; the defaults allow 2 GB of cache each.
+            options={"block_cache_size": 8 << 20, "write_buffer_size": 4 << 20},
+        )
+
+    def get(self, key: str) -> T | None:
+        """The row of key. Raises msgspec.ValidationError where it was written by another version."""
+        raw = self._table.get(key.encode())
+        return None if raw is None else self._decode(raw)
+
+    def encode(self, key: str, row: T) -> tuple[str, bytes]:
+        """The bytes of a row, checked against the message limit before anything is written. Raises TooLarge."""
+        raw = msgspec.json.encode(row)
+        app.outbox.check(f"row {key} of table {self.name}", raw)
+        return key, raw
+
+    def put(self, key: str, raw: bytes) -> None:
+        """Write encoded bytes."""
+        self._table[key.encode()] = raw
+
+    def delete(self, key: str) -> None:
+        """Delete a row; deleting an absent one writes its tombstone again, which heals a lost one."""
+        del self._table[key.encode()]
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All rows of this worker, in no order."""
+        for key, raw in self._table.items():
+            yield key.decode(), self._decode(raw)
+
+    def page(self, *, after: str, limit: int) -> list[tuple[str, T]]:
+        """The first rows of this worker with a key greater than `after`, in byte order of the keys."""
+        keys = heapq.nsmallest(limit, (key for key in self._table if key > after.encode()))
+        return [(key.decode(), row) for key in keys if (row := self.get(key.decode())) is not None]
+
+    def count(self) -> int:
+        """Rows of this worker."""
+        return len(self._table)
+
+
+posts = State("posts", Post)
+media = State("media", Media)
+open_posts = State("open_posts", OpenPost)
+ALL = {state.name: state for state in (posts, media, open_posts)}

@@ -1,0 +1,63 @@
+"""GET /health/live and /health/ready."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from streamapp.app import app
+from streamapp.web.middleware import respond
+
+health = web.RouteTableDef()
+
+
+@health.get("/health/live")
+async def live(request: web.Request) -> web.Response:
+    """200 while the event loop turns."""
+    return respond({"status": "live", "upSeconds": round(time.time() - app.started_at, 1)})
+
+
+@health.get("/health/ready")
+async def ready(request: web.Request) -> web.Response:
+    """200 when partitions are assigned, tables recovered and the engine loaded; else 503 with the reasons."""
+    reasons = not_ready()
+    body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "waiting": waiting(), "lanes": lanes()}
+    return respond(body, status=503 if reasons else 200)
+
+
+def not_ready() -> list[str]:
+    """Why this worker does not work yet."""
+    reasons = []
+    if not app.resources.loaded:
+        reasons.append("the engine is loading")
+    if app.rebalancing or app.consumer_generation_id <= 0:
+        reasons.append("no partitions are assigned yet")
+    elif app.tables.recovery.in_recovery or not app.tables.recovery.completed.is_set():
+        reasons.append("tables are being recovered from their changelogs")
+    return reasons
+
+
+def waiting() -> dict[str, Any]:
+    """Servers that are down as seen by the lanes and the indexer: work waits, nothing is lost."""
+    found = {
+        name: {"since": round(lane.waiting_since, 3), "error": lane.waiting_for}
+        for name, lane in app.lanes.items()
+        if lane.waiting_since is not None
+    }
+    return {**found, **app.resources.waiting()}
+
+
+def lanes() -> dict[str, dict[str, int]]:
+    """Events per agent since the start."""
+    return {
+        name: {
+            "inFlight": lane.in_flight,
+            "done": lane.done,
+            "deadLettered": lane.dead,
+            "retries": lane.retries,
+            "abandoned": lane.abandoned,
+        }
+        for name, lane in app.lanes.items()
+    }

@@ -1,0 +1,574 @@
+"""From rows to documents on real servers: whatever happens in between, the documents end equal to the rows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+import pytest_asyncio
+from elasticsearch import AsyncElasticsearch, NotFoundError
+from sinks_support import (
+    backend_post,
+    database,
+    fresh_pool,
+    insights,
+    media_changed,
+    post_changed,
+    post_deleted,
+    until,
+    view,
+)
+
+import stack
+from streamapp.sinks import documents, indices
+from streamapp.sinks.bulk import Operation, Verdict
+from streamapp.sinks.indexer import Indexer
+from streamapp.sinks.postgres import Pool, ReadModels
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
+from streamapp.sinks.search import search
+
+MEDIA, POST = indices.INDICES[MEDIA_SEARCH], indices.INDICES[POST_SEARCH]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(servers: Any) -> AsyncIterator[str]:
+    async with database(servers.postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def pool(url: str) -> AsyncIterator[Pool]:
+    async with fresh_pool(url) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
+    async with indices.connect(servers.elasticsearch_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def prefix(client: AsyncElasticsearch) -> AsyncIterator[str]:
+    prefix = f"t{uuid.uuid4().hex[:10]}-"
+    await indices.ensure(client, prefix)
+    yield prefix
+    await remove(client, prefix)
+
+
+@pytest.fixture
+def models(pool: Pool) -> ReadModels:
+    return ReadModels(pool)
+
+
+class Dead(list[tuple[str, int, int, bytes, str]]):
+    """The dead letters of a test."""
+
+    async def __call__(self, table: str, pk: int, version: int, content: bytes, error: str) -> None:
+        self.append((table, pk, version, content, error))
+
+
+@pytest.fixture
+def dead() -> Dead:
+    return Dead()
+
+
+@pytest.fixture
+def indexer(pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead) -> Indexer:
+    return Indexer(pool, client, prefix=prefix, dead_letter=dead)
+
+
+async def remove(client: AsyncElasticsearch, prefix: str) -> None:
+    for index in indices.INDICES.values():
+        await client.indices.delete(index=index.concrete(prefix), ignore_unavailable=True)
+
+
+@asynccontextmanager
+async def running(*indexers: Indexer) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(indexer.run()) for indexer in indexers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def get(client: AsyncElasticsearch, prefix: str, pk: int, index: indices.Index = MEDIA) -> dict[str, Any] | None:
+    """The document, its vector with it, or None."""
+    try:
+        found = await client.get(index=index.alias(prefix), id=str(pk), source_exclude_vectors=False)
+    except NotFoundError:
+        return None
+    source: dict[str, Any] = found["_source"]
+    return source | {"_version": found["_version"]}
+
+
+async def put(pool: Pool, media_id: int = 10, **columns: Any) -> None:
+    """A row as the backend might write it."""
+    values: dict[str, Any] = {
+        "media_id": media_id,
+        "post_id": 1,
+        "media_url": "u",
+        "uploader_id": 7,
+        "uploader_username": "ann",
+    } | columns
+    names, marks = ", ".join(values), ", ".join(f"${n}" for n in range(1, len(values) + 1))
+    await pool.execute(
+        f"INSERT INTO {MEDIA_SEARCH} ({names}, created_at) VALUES ({marks}, '2026-01-02T03:04:06Z')", *values.values()
+    )
+
+
+async def waiting(pool: Pool) -> int:
+    count: int = await pool.fetchval("SELECT count(*) FROM es_outbox")
+    return count
+
+
+async def assert_equal_to_rows(pool: Pool, client: AsyncElasticsearch, prefix: str) -> None:
+    for index in indices.INDICES.values():
+        await client.indices.refresh(index=index.alias(prefix))
+        found = await client.search(index=index.alias(prefix), size=10000, source_exclude_vectors=False)
+        indexed = {int(hit["_id"]): hit["_source"] for hit in found["hits"]["hits"]}
+        keys = [row[0] for row in await pool.fetch(f"SELECT {index.key} FROM {index.table}")]
+        rows = await pool.fetch(documents.select(index), keys)
+        expected = [orjson.loads(documents.encode(documents.document(index, dict(row)))) for row in rows]
+        assert indexed.keys() == {document[index.key] for document in expected}
+        for document in expected:
+            vector, found_vector = (
+                document.pop("image_embedding", []),
+                indexed[document[index.key]].pop("image_embedding", []),
+            )
+            assert found_vector == pytest.approx(vector, rel=1e-5)  # the index keeps direction and length apart
+            assert indexed[document[index.key]] == document
+
+
+async def test_a_document_is_its_row(
+    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await backend_post(pool)
+    await models.write([post_changed(view(), tags=["beach", "sea"])])
+    assert await indexer.step() == 2
+    assert await indexer.step() == 0
+    media, post = await get(client, prefix, 10), await get(client, prefix, 1, POST)
+    assert media
+    assert post
+    assert media["created_at"] == "2026-01-02T03:04:06.000000Z"
+    assert post["created_at"] == "2026-01-02T03:04:05.678000Z"
+    assert media["post_all_tags"] == ["beach", "sea"]
+    assert media["is_safe"] is True
+    assert len(media["image_embedding"]) == 512
+    assert indexer.counts == {"done": 2}
+    await assert_equal_to_rows(pool, client, prefix)
+
+
+async def test_the_same_and_the_stale_leave_the_document_alone(
+    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await backend_post(pool)
+    change = post_changed(view(), revision=3)
+    await models.write([change])
+    await indexer.step()
+    before = await get(client, prefix, 10)
+    await models.write([change])
+    await models.write([media_changed(view(answers=()), revision=2)])
+    await models.write([post_changed(view(), revision=4)])
+    assert await indexer.step() == 0
+    assert await get(client, prefix, 10) == before
+
+
+async def test_reactions_arrive_and_outlive_an_update(
+    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await backend_post(pool)
+    await models.write([media_changed(view())])
+    await indexer.step()
+    await pool.execute(f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5")
+    await indexer.step()
+    found = await get(client, prefix, 10)
+    assert found
+    assert found["reaction_count"] == 5
+    await models.write([media_changed(view(answers=insights(2)), revision=2)])
+    await indexer.step()
+    found = await get(client, prefix, 10)
+    assert found
+    assert (found["reaction_count"], found["ai_caption"]) == (5, "caption 2")
+
+
+async def test_a_deleted_post_leaves_the_indices(
+    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await backend_post(pool)
+    await models.write([post_changed(view())])
+    await indexer.step()
+    await models.write([post_deleted(revision=2)])
+    assert await indexer.step() == 2
+    assert (await get(client, prefix, 10), await get(client, prefix, 1, POST)) == (None, None)
+    assert await waiting(pool) == 0
+
+
+async def test_deleted_and_inserted_again_by_two_transactions(
+    pool: Pool, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await put(pool, ai_caption="old")
+    await indexer.step()
+    async with pool.acquire() as one, one.transaction():
+        await one.execute(f"DELETE FROM {MEDIA_SEARCH}")
+        again = asyncio.create_task(put(pool, ai_caption="new"))  # waits for the first to end
+        await asyncio.sleep(0.2)
+        assert await indexer.step() == 0  # and the indexer waits for nobody
+        assert not again.done()
+    await again
+    await indexer.step()
+    found = await get(client, prefix, 10)
+    assert found
+    assert found["ai_caption"] == "new"
+    assert await waiting(pool) == 0
+
+
+class Held(Indexer):
+    """Its first bulk waits until it is let go, as one that a slow network holds."""
+
+    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
+        self.arrived, self.free = asyncio.Event(), asyncio.Event()
+        return self.arrived, self.free
+
+    async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
+        self.arrived.set()
+        await self.free.wait()
+        return await super()._bulk(operations)
+
+
+async def test_a_late_bulk_does_not_undo_a_deletion(
+    pool: Pool, indexer: Indexer, client: AsyncElasticsearch, prefix: str, dead: Dead
+) -> None:
+    late = Held(pool, client, prefix=prefix, dead_letter=dead)
+    arrived, free = late.hold()
+    await put(pool)
+    step = asyncio.create_task(late.step())
+    await arrived.wait()
+    await pool.execute(f"DELETE FROM {MEDIA_SEARCH}")  # not kept waiting by the lease
+    assert await indexer.step() == 1
+    free.set()
+    await step
+    assert late.counts == {"stale": 1}
+    assert await get(client, prefix, 10) is None
+    assert await waiting(pool) == 0
+
+
+async def test_a_change_during_the_bulk_is_indexed_next(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead
+) -> None:
+    indexer = Held(pool, client, prefix=prefix, dead_letter=dead)
+    arrived, free = indexer.hold()
+    await put(pool, ai_caption="old")
+    step = asyncio.create_task(indexer.step())
+    await arrived.wait()
+    await pool.execute(f"UPDATE {MEDIA_SEARCH} SET ai_caption = 'new'")
+    free.set()
+    await step
+    assert await waiting(pool) == 1
+    assert await indexer.step() == 1
+    found = await get(client, prefix, 10)
+    assert found
+    assert found["ai_caption"] == "new"
+
+
+async def test_killed_before_the_bulk(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead, indexer: Indexer
+) -> None:
+    killed = Held(pool, client, prefix=prefix, dead_letter=dead, lease=0.3)
+    arrived, _ = killed.hold()
+    await put(pool)
+    step = asyncio.create_task(killed.step())
+    await arrived.wait()
+    step.cancel()
+    assert await indexer.step() == 0  # still leased
+
+    async def taken() -> bool:
+        return await indexer.step() == 1
+
+    await until(taken)
+    assert await get(client, prefix, 10)
+
+
+class Forgetful(Indexer):
+    """Killed between the bulk and the deletion of what it sent."""
+
+    async def _finish(self, operations: Sequence[Operation], verdicts: Sequence[tuple[Verdict, str]]) -> None:
+        pass
+
+
+async def test_killed_after_the_bulk(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead, indexer: Indexer
+) -> None:
+    await put(pool)
+    await Forgetful(pool, client, prefix=prefix, dead_letter=dead, lease=0).step()
+    before = await get(client, prefix, 10)
+    assert before
+    assert await waiting(pool) == 1
+    assert await indexer.step() == 1
+    assert indexer.counts == {"stale": 1}
+    assert await get(client, prefix, 10) == before
+    assert await waiting(pool) == 0
+
+
+async def test_a_rejected_document_goes_alone_and_is_kept(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer, dead: Dead
+) -> None:
+    await put(pool, 10)
+    await put(pool, 11, post_id=1)
+    await put(pool, 12)
+    # A time that the index does not know, and that Python does not either.
+    await pool.execute(f"UPDATE {MEDIA_SEARCH} SET created_at = '20000-01-01' WHERE media_id = 11")
+    assert await indexer.step() == 3
+    ((table, pk, version, content, error),) = dead
+    assert (table, pk) == (MEDIA_SEARCH, 11)
+    assert version > 0
+    assert orjson.loads(content)["created_at"] == "20000-01-01T00:00:00.000000Z"
+    assert error.startswith("400 document_parsing_exception: ")
+    assert "created_at" in error
+    assert indexer.counts == {"done": 2, "rejected": 1}
+    assert await waiting(pool) == 0
+    assert await get(client, prefix, 12)
+
+
+async def test_without_a_dead_letter_a_rejected_document_stays(
+    pool: Pool, client: AsyncElasticsearch, prefix: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no broker")
+
+    indexer = Indexer(pool, client, prefix=prefix, dead_letter=fail)
+    await put(pool)
+    await pool.execute(f"UPDATE {MEDIA_SEARCH} SET created_at = '20000-01-01'")
+    assert await indexer.step() == 1
+    row = await pool.fetchrow("SELECT * FROM es_outbox")
+    assert row is not None
+    assert "no broker" in row["last_error"]
+    assert indexer.last_error == row["last_error"]
+
+
+async def test_a_missing_index_is_missed_and_not_made(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer, dead: Dead
+) -> None:
+    await remove(client, prefix)
+    await put(pool)
+    async with running(indexer):
+        await until(lambda: indexer.counts["later"] >= 2)
+        assert "404 index_not_found_exception" in (indexer.last_error or "")
+        assert not await client.indices.exists(index=MEDIA.alias(prefix))
+        await indices.ensure(client, prefix)
+        await until(lambda: indexer.counts["done"] == 1)
+    assert indexer.last_error is None
+    assert dead == []
+    assert await get(client, prefix, 10)
+
+
+async def test_it_wakes_at_once(pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead) -> None:
+    indexer = Indexer(pool, client, prefix=prefix, dead_letter=dead, poll=60)
+    async with running(indexer):
+        await asyncio.sleep(0.3)
+        await put(pool)
+        await until(lambda: indexer.counts["done"] == 1, seconds=5)
+
+
+async def test_it_polls_for_what_nobody_told(pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead) -> None:
+    indexer = Indexer(pool, client, prefix=prefix, dead_letter=dead, poll=0.1)
+    async with running(indexer):
+        await pool.execute("INSERT INTO es_outbox (table_name, pk, version) VALUES ($1, 10, 1)", MEDIA_SEARCH)
+        await until(lambda: indexer.counts["done"] == 1, seconds=5)
+
+
+async def test_a_broken_listener_is_renewed(pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead) -> None:
+    indexer = Indexer(pool, client, prefix=prefix, dead_letter=dead, poll=0.2)
+    async with running(indexer):
+        await asyncio.sleep(0.3)
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query"
+        assert await pool.fetch(f"{query} LIKE 'LISTEN%'")
+        await until(lambda: indexer.waiting_since is not None)
+        indexer.poll = 60
+        await until(lambda: indexer.waiting_since is None)
+        await put(pool)
+        await until(lambda: indexer.counts["done"] == 1, seconds=5)
+
+
+async def test_more_than_a_batch_goes_in_batches(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead
+) -> None:
+    indexer = Indexer(pool, client, prefix=prefix, dead_letter=dead, batch=10)
+    for media_id in range(25):
+        await put(pool, media_id)
+    assert [await indexer.step() for _ in range(4)] == [10, 10, 5, 0]
+    await assert_equal_to_rows(pool, client, prefix)
+
+
+async def test_large_documents_travel_apart_and_too_large_ones_not_at_all(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer, dead: Dead
+) -> None:
+    await put(pool, 0)
+    for media_id, megabytes in ((1, 5), (2, 9), (3, 5)):
+        await put(pool, media_id, ai_caption="word " * (megabytes * 2**20 // 5))
+    assert await indexer.step() == 4
+    assert indexer.counts == {"done": 3, "rejected": 1}
+    assert [(pk, error) for _, pk, _, _, error in dead] == [(2, "the document is larger than 8388608 bytes")]
+    assert len(dead[0][3]) > 9e6
+    assert [bool(await get(client, prefix, pk)) for pk in range(4)] == [True, True, False, True]
+
+
+async def test_indexers_at_once_under_fire(
+    pool: Pool, models: ReadModels, client: AsyncElasticsearch, prefix: str, dead: Dead
+) -> None:
+    """Two indexers with leases that end too early, the sink, and a backend that updates, deletes and inserts."""
+    random_ = random.Random(7)
+    ids = list(range(100, 130))
+    await backend_post(pool, 1, ids)
+    indexers = [Indexer(pool, client, prefix=prefix, dead_letter=dead, batch=7, lease=0.01, poll=0.05) for _ in "12"]
+
+    async def sink() -> None:
+        for revision in range(1, 40):
+            media = view(str(random_.choice(ids)), insights(revision))
+            await models.write([media_changed(media, revision=revision)])
+
+    async def backend() -> None:
+        for n in range(150):
+            pk = random_.choice(ids)
+            if random_.random() < 0.3:
+                await pool.execute(f"DELETE FROM {MEDIA_SEARCH} WHERE media_id = $1", pk)
+            await pool.execute(f"UPDATE {MEDIA_SEARCH} SET reaction_count = $2 WHERE media_id = $1", pk, n)
+
+    async def empty() -> bool:
+        return await waiting(pool) == 0
+
+    async with running(*indexers):
+        await asyncio.gather(sink(), backend())
+        await until(empty)
+    assert dead == []
+    assert all(indexer.counts["done"] for indexer in indexers)
+    await assert_equal_to_rows(pool, client, prefix)
+
+
+class Gate:
+    """A TCP relay that can be shut: connections end, new ones are refused."""
+
+    def __init__(self, url: str) -> None:
+        self.target = urlsplit(url)
+        self.port = 0
+        self.server: asyncio.Server | None = None
+        self.open_connections: set[asyncio.StreamWriter] = set()
+
+    async def open(self) -> None:
+        self.server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        assert self.server
+        self.server.close()
+        for writer in list(self.open_connections):
+            writer.close()
+        await self.server.wait_closed()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(self.target.hostname, self.target.port)
+        self.open_connections |= {writer, there[1]}
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(copy(reader, there[1]), copy(there[0], writer))
+        self.open_connections -= {writer, there[1]}
+
+
+@pytest.mark.parametrize("which", ["elasticsearch", "postgres"])
+async def test_a_server_that_is_away_is_waited_for(
+    which: str, servers: Any, url: str, pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead
+) -> None:
+    gate = Gate(servers.elasticsearch_url if which == "elasticsearch" else url)
+    await gate.open()
+    through = f"127.0.0.1:{gate.port}"
+    async with (
+        indices.connect(f"http://{through}" if which == "elasticsearch" else servers.elasticsearch_url) as gated,
+        fresh_pool(urlsplit(url)._replace(netloc=f"{urlsplit(url).netloc.rpartition('@')[0]}@{through}").geturl())
+        if which == "postgres"
+        else fresh_pool(url) as gated_pool,
+    ):
+        indexer = Indexer(gated_pool, gated, prefix=prefix, dead_letter=dead)
+        async with running(indexer):
+            await put(pool, 10)
+            await until(lambda: indexer.counts["done"] == 1)
+            await gate.shut()
+            await put(pool, 11)
+            await until(lambda: indexer.waiting_since is not None)
+            assert indexer.last_error
+            await asyncio.sleep(1)
+            await gate.open()
+            await until(lambda: indexer.counts["done"] == 2)
+            await until(lambda: indexer.waiting_since is None)
+            assert indexer.last_error is None
+            assert await waiting(pool) == 0
+    await gate.shut()
+    assert await get(client, prefix, 11)
+
+
+@pytest.mark.slow
+async def test_elasticsearch_is_killed_and_started_again(
+    servers: Any, pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer
+) -> None:
+    async with running(indexer):
+        await put(pool, 10)
+        await until(lambda: indexer.counts["done"] == 1)
+        await asyncio.to_thread(stack.kill, "elasticsearch", servers.instance)
+        for media_id in range(11, 31):
+            await put(pool, media_id)
+        await until(lambda: indexer.waiting_since is not None)
+        await asyncio.to_thread(stack.start, "elasticsearch", servers.instance)
+        await until(lambda: indexer.counts["done"] + indexer.counts["stale"] >= 21, seconds=60)
+    await assert_equal_to_rows(pool, client, prefix)
+
+
+async def test_indices_are_made_once_and_a_difference_is_seen(client: AsyncElasticsearch) -> None:
+    prefix = f"t{uuid.uuid4().hex[:10]}-"
+    first = await asyncio.gather(indices.ensure(client, prefix), indices.ensure(client, prefix))
+    assert {checked.state for report in first for checked in report} <= {"created", "present"}
+    assert {(checked.alias, checked.state) for checked in await indices.ensure(client, prefix)} == {
+        (f"{prefix}media_search", "present"),
+        (f"{prefix}post_search", "present"),
+    }
+    await client.indices.put_mapping(index=MEDIA.alias(prefix), meta={"definition": "another"})
+    assert [checked.state for checked in await indices.ensure(client, prefix)].count("differs") == 1
+    await remove(client, prefix)
+
+
+async def test_words_find_images_by_what_is_in_them_and_around_them(
+    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+) -> None:
+    await backend_post(pool, 1, [10, 11, 12])
+    await backend_post(pool, 2, [20, 21])
+    post = [view("10", insights(1, tags=["beach"])), view("11", insights(2, tags=["party"])), view("12", insights(3))]
+    other = [view("20", insights(4, tags=["forest"])), view("21", insights(5, tags=["beach"], safe=False))]
+    await models.write(
+        [post_changed(*post, tags=["beach", "party"]), post_changed(*other, post_id="2", tags=["forest", "tree"])]
+    )
+    await indexer.step()
+    await client.indices.refresh(index=MEDIA.alias(prefix))
+    hits = await search(client, "beach party", prefix=prefix)
+    assert {hit.media_id for hit in hits} == {10, 11, 12}
+    assert hits[-1].media_id == 12  # only its post has the words
+    assert {hit.media_id for hit in await search(client, "Beach", prefix=prefix, safe_only=False)} == {10, 11, 12, 21}
+    (found,) = await search(client, "forest", prefix=prefix)
+    assert (found.media_id, found.post_id, found.caption, found.tags) == (20, 2, "caption 4", ("forest",))
+    assert len(await search(client, "beach", prefix=prefix, limit=2)) == 2
+    assert await search(client, "the", prefix=prefix) == []
+    assert await search(client, "", prefix=prefix) == []

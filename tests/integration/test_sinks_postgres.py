@@ -1,0 +1,411 @@
+"""Rows on a real PostgreSQL: guarded, repaired, awaited, refused alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+import pytest_asyncio
+from sinks_support import (
+    backend_media,
+    backend_post,
+    database,
+    fresh_pool,
+    insights,
+    media_changed,
+    post_changed,
+    post_deleted,
+    until,
+    vector,
+    view,
+)
+
+from streamapp.events import Change, ImageCaptioning, ImageEmbedding, MediaChanged
+from streamapp.sinks.postgres import Outcome, Pool, ReadModels, Unavailable, open_pool
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(servers: Any) -> AsyncIterator[str]:
+    async with database(servers.postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def pool(url: str) -> AsyncIterator[Pool]:
+    async with fresh_pool(url) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def models(pool: Pool) -> ReadModels:
+    return ReadModels(pool)
+
+
+async def rows(pool: Pool, *, times: bool = True) -> list[dict[str, Any]]:
+    """All rows of both tables, comparable; without the times of writing on request."""
+    found = []
+    for table in (POST_SEARCH, MEDIA_SEARCH):
+        found += [orjson.loads(row[0]) for row in await pool.fetch(f"SELECT to_jsonb(t) FROM {table} t ORDER BY 1")]
+    return found if times else [{k: v for k, v in row.items() if k[-3:] != "_at" or k == "created_at"} for row in found]
+
+
+async def media_row(pool: Pool, media_id: int = 10) -> dict[str, Any]:
+    row = await pool.fetchrow(f"SELECT * FROM {MEDIA_SEARCH} WHERE media_id = $1", media_id)
+    assert row is not None
+    return dict(row)
+
+
+async def outbox(pool: Pool) -> set[tuple[str, int]]:
+    """What waits to be indexed; emptied by being looked at."""
+    return {(e["table_name"], e["pk"]) for e in await pool.fetch("DELETE FROM es_outbox RETURNING *")}
+
+
+async def test_a_media_and_its_post_are_written(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool)
+    media = view("10", insights(faces=2))
+    assert await models.write([media_changed(media, tags=["beach"])]) == Outcome(changed=1)
+    assert await models.write([post_changed(media, revision=2, tags=["beach", "sea"])]) == Outcome(changed=2)
+    row = await media_row(pool)
+    expected = {
+        "post_title": "summer",
+        "post_all_tags": ["beach", "sea"],
+        "post_all_scenes": ["outdoor"],
+        "post_total_images": 1,
+        "is_safe": True,
+        "ai_status": "COMPLETED",
+        "ai_caption": "caption 1",
+        "detected_face_count": 2,
+        "uploader_username": "ann",
+        "reaction_count": 0,
+        "revision": 2,
+    }
+    assert row | expected == row
+    assert orjson.loads(row["ai_confidence_scores"]) == {"tag1": 0.5, "people": 0.5, "outdoor": 0.75}
+    assert row["image_embedding"].to_numpy().tobytes() == vector(1)
+    post = await pool.fetchrow(f"SELECT * FROM {POST_SEARCH}")
+    assert post is not None
+    assert (post["title"], post["inferred_event_type"], post["all_ai_tags"]) == (
+        "summer",
+        "beach_party",
+        ["beach", "sea"],
+    )
+    assert post["created_at"].isoformat() == "2026-01-02T03:04:05.678000+00:00"
+    assert await outbox(pool) == {(MEDIA_SEARCH, 10), (POST_SEARCH, 1)}
+
+
+async def test_the_same_and_the_stale_change_nothing(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool)
+    old, new = view("10", insights(1)[:2]), view("10")
+    batch: list[Change] = [media_changed(new, revision=3), post_changed(new, revision=4)]
+    await models.write(batch)
+    before = await rows(pool)
+    await outbox(pool)
+    stale: list[Change] = [media_changed(old, revision=2), post_changed(old, revision=3, tags=["x"])]
+    for again in (batch, batch[::-1], stale, stale[:1], stale[1:]):
+        assert await models.write(again) == Outcome()
+    assert await rows(pool) == before
+    assert await outbox(pool) == set()
+
+
+async def test_a_new_revision_that_says_the_same_changes_no_document(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool)
+    await models.write([post_changed(view(), revision=3)])
+    before = await media_row(pool)
+    await outbox(pool)
+    assert await models.write([post_changed(view(), revision=5)]) == Outcome(changed=2)
+    after = await media_row(pool)
+    assert after == before | {"revision": 5}
+    assert await outbox(pool) == set()
+    assert await models.write([post_changed(view(), revision=4, tags=["late"])]) == Outcome()
+
+
+async def test_the_backends_columns_are_its_own_and_ours_are_repaired(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool)
+    change = post_changed(view(), revision=3)
+    await models.write([change])
+    await pool.execute(
+        f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5, view_count = 6, detected_user_ids = '{{7}}', ai_caption = '?'"
+    )
+    await pool.execute(f"UPDATE {POST_SEARCH} SET categories = '{{c}}', location_city = 'Rome', title = 'mine'")
+    await outbox(pool)
+    assert await models.write([change]) == Outcome(changed=2)
+    row = await media_row(pool)
+    assert (row["reaction_count"], row["view_count"], row["detected_user_ids"], row["ai_caption"]) == (
+        5,
+        6,
+        [7],
+        "caption 1",
+    )
+    post = await pool.fetchrow(f"SELECT categories, location_city, title FROM {POST_SEARCH}")
+    assert post is not None
+    assert tuple(post) == (["c"], "Rome", "summer")
+    assert await outbox(pool) == {(MEDIA_SEARCH, 10), (POST_SEARCH, 1)}
+
+
+async def test_a_row_the_backend_made_first_gets_our_columns(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool)
+    await pool.execute(
+        f"INSERT INTO {MEDIA_SEARCH} (media_id, post_id, media_url, uploader_id, uploader_username, created_at, "
+        "reaction_count) VALUES (10, 1, 'u', 7, 'ann', now(), 9)"
+    )
+    await models.write([media_changed(view())])
+    row = await media_row(pool)
+    assert (row["ai_caption"], row["reaction_count"]) == ("caption 1", 9)
+
+
+async def test_one_statement_per_table_however_many_rows(pool: Pool, models: ReadModels) -> None:
+    used = []
+    for first, posts in ((100, 2), (200, 40)):
+        changes: list[Change] = []
+        for post_id in range(first, first + posts):
+            media = [view(str(post_id * 10 + n)) for n in range(3)]
+            await backend_post(pool, post_id, [int(m.media_id) for m in media])
+            changes.append(post_changed(*media, post_id=str(post_id)))
+        before = models.statements
+        assert await models.write(changes) == Outcome(changed=4 * posts)
+        used.append(models.statements - before)
+    assert used == [7, 7]  # locks, posts, media, two upserts, what media say of their post, what was awaited
+
+
+async def test_only_the_tables_that_are_ours(pool: Pool) -> None:
+    await backend_post(pool)
+    models = ReadModels(pool, tables=[MEDIA_SEARCH])
+    assert await models.write([post_changed(view()), post_deleted("2")]) == Outcome(changed=1)
+    assert await pool.fetchval(f"SELECT count(*) FROM {POST_SEARCH}") == 0
+
+
+async def test_what_lacks_the_backends_row_waits_and_the_rest_does_not(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10])
+    change = post_changed(view("10"), view("11"), revision=3)
+    assert await models.write([change, media_changed(view("20"), post_id="2")]) == Outcome(changed=2, awaiting=2)
+    assert [(a.table_name, a.pk, a.media_id, a.awaited, a.revision) for a in await models.awaiting("1")] == [
+        (MEDIA_SEARCH, 11, 11, "post_media", 3)
+    ]
+    assert [(a.pk, a.awaited) for a in await models.awaiting("2")] == [(20, "posts")]
+    assert await models.awaiting("not a number") == []
+
+    await backend_media(pool, 1, [11])
+    assert await models.retry_awaiting() == Outcome()  # not due yet
+    await due(pool)
+    assert await models.retry_awaiting() == Outcome(changed=1, awaiting=1)
+    assert (await media_row(pool, 11))["post_all_scenes"] == ["outdoor"]
+    assert await models.awaiting("1") == []
+    assert [a.attempts for a in await models.awaiting("2")] == [1]
+
+
+async def test_waiting_is_by_time_and_longer_each_time(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view())])
+    waits = []
+    for _ in range(7):
+        query = "SELECT extract(epoch FROM next_attempt - now())::float FROM awaiting"
+        waits.append(round(await pool.fetchval(query)))
+        await due(pool)
+        assert await models.retry_awaiting() == Outcome(awaiting=1)
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+async def test_a_late_row_is_written_by_itself(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view(), revision=2)])
+    since = (await models.awaiting("1"))[0].since
+    await models.write([media_changed(view(answers=insights(5)), revision=3)])  # waits in its place
+    await models.write([media_changed(view(), revision=2)])
+    waiting = await models.awaiting("1")
+    assert [(a.revision, a.since) for a in waiting] == [(3, since)]
+    await backend_post(pool)
+
+    async def retried() -> bool:
+        return (await models.retry_awaiting()).changed == 1
+
+    await until(retried)
+    assert (await media_row(pool))["ai_caption"] == "caption 5"
+
+
+async def test_a_newer_change_settles_what_was_awaited(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view(), revision=2)])
+    await backend_post(pool)
+    await models.write([media_changed(view(answers=insights(5)), revision=3)])
+    assert await models.awaiting("1") == []
+
+
+async def test_who_dies_while_retrying_loses_nothing(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view())])
+    await backend_post(pool)
+    await due(pool)
+    claimed = await pool.fetch(models._sql["claim_awaiting"], 10, [MEDIA_SEARCH])  # and then it is killed
+    assert len(claimed) == 1
+    await due(pool)
+    assert await ReadModels(pool).retry_awaiting() == Outcome(changed=1)
+
+
+async def test_retries_at_once_do_not_meet(pool: Pool, models: ReadModels) -> None:
+    media = [view(str(n)) for n in range(100, 150)]
+    await models.write([media_changed(m) for m in media])
+    await backend_post(pool, 1, [int(m.media_id) for m in media])
+    await due(pool)
+    outcomes = await asyncio.gather(*(models.retry_awaiting(20) for _ in range(4)))
+    assert sum(outcome.changed for outcome in outcomes) == 50
+
+
+LONG = media_changed(view("12", (ImageCaptioning(caption="with a \0 in it"),)))
+WIDE = media_changed(view("13", (ImageEmbedding(vector=vector(1, 3)),)))
+TEXT = media_changed(view("x"))
+
+
+async def test_a_bad_change_is_refused_alone(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10, 11, 12, 13])
+    good = [media_changed(view("10")), media_changed(view("11"))]
+    outcome = await models.write([good[0], LONG, WIDE, TEXT, good[1]])
+    assert outcome.changed == 2
+    reasons = {id(change): reason for change, reason in outcome.refused}
+    assert {id(LONG), id(WIDE), id(TEXT)} == reasons.keys()
+    assert "cannot be converted to text" in reasons[id(LONG)]
+    assert "has 12 bytes, 512 float32 have 2048" in reasons[id(WIDE)]
+    assert "'x' is not a 64-bit decimal number" in reasons[id(TEXT)]
+
+
+async def test_a_bad_media_does_not_keep_its_post_back(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10, 12, 13])
+    change = post_changed(view("10"), LONG.media, WIDE.media)
+    outcome = await models.write([change])
+    assert outcome.changed == 2
+    assert [refused for refused, _ in outcome.refused] == [change, change]
+    assert await pool.fetchval(f"SELECT count(*) FROM {POST_SEARCH}") == 1
+
+
+async def test_what_was_awaited_and_is_bad_stays_to_be_seen(pool: Pool, models: ReadModels) -> None:
+    await models.write([LONG, WIDE])
+    await backend_post(pool, 1, [12, 13])
+    await due(pool)
+    outcome = await models.retry_awaiting()
+    assert {change.media.media_id for change, _ in outcome.refused if isinstance(change, MediaChanged)} == {"12", "13"}
+    assert all(a.refused for a in await models.awaiting("1"))
+    assert await models.retry_awaiting() == Outcome()
+    good = media_changed(view("12"), revision=2)
+    assert await models.write([good]) == Outcome(changed=1)
+    assert [a.pk for a in await models.awaiting("1")] == [13]
+
+
+async def test_a_deleted_post_stays_deleted(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10, 11])
+    await backend_post(pool, 2, [20])
+    await models.write([post_changed(view("10"), view("11"), revision=3), media_changed(view("20"), post_id="2")])
+    await models.write([media_changed(view("12"), revision=4)])  # awaited
+    await outbox(pool)
+    assert await models.write([post_deleted(revision=5)]) == Outcome(changed=3)
+    assert await outbox(pool) == {(POST_SEARCH, 1), (MEDIA_SEARCH, 10), (MEDIA_SEARCH, 11)}
+    assert await models.awaiting("1") == []
+    for late in (media_changed(view("10"), revision=4), post_changed(view("11"), revision=5), post_deleted(revision=2)):
+        assert await models.write([late]) == Outcome()
+    assert [row["media_id"] for row in await rows(pool)] == [20]
+    # Only what came after the deletion may bring the post back.
+    assert await models.write([media_changed(view("10"), revision=6)]) == Outcome(changed=1)
+
+
+async def test_a_deletion_and_what_it_ends_in_one_batch(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10, 11])
+    batch: list[Change] = [
+        media_changed(view("10"), revision=2),
+        post_deleted(revision=3),
+        media_changed(view("11"), revision=4),
+    ]
+    await models.write(batch)
+    assert [row["media_id"] for row in await rows(pool)] == [11]
+
+
+async def test_a_late_writer_does_not_bring_a_post_back(pool: Pool, models: ReadModels) -> None:
+    """A worker that has lost the partition is in the middle of its batch when the new owner deletes the post."""
+    await backend_post(pool)
+    late = ReadModels(pool)
+    await asyncio.gather(
+        *(late.write([post_changed(view(), revision=n)]) for n in range(2, 8)),
+        *(models.write([post_deleted(revision=9)]) for _ in range(2)),
+    )
+    assert await rows(pool) == []
+
+
+def history(random_: random.Random) -> list[Change]:
+    """Changes of two posts as a fold gives them: revisions that grow, each a function of its revision."""
+    changes: list[Change] = []
+    for post_id in ("1", "2"):
+        media = {f"{post_id}{n}": view(f"{post_id}{n}", ()) for n in range(3)}
+        deleted = random_.randint(1, 14)
+        for revision in range(1, 9):
+            media_id = random_.choice(sorted(media))
+            media[media_id] = view(media_id, insights(revision)[: random_.randint(0, 6)])
+            tags = [f"tag{revision}"]
+            changes.append(media_changed(media[media_id], post_id=post_id, revision=revision, tags=tags))
+            if random_.random() < 0.5:
+                scenes = [f"scene{revision}"]
+                changes.append(
+                    post_changed(*media.values(), post_id=post_id, revision=revision, tags=tags, scenes=scenes)
+                )
+            if revision == deleted:
+                changes.append(post_deleted(post_id, revision))
+    return changes
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_order_and_repetition_ends_in_the_same_rows(seed: int, pool: Pool, models: ReadModels) -> None:
+    random_ = random.Random(seed)
+    changes = history(random_)
+    for post_id in (1, 2):
+        await backend_post(pool, post_id, [post_id * 10 + n for n in range(3)])
+    ends = []
+    for shuffled in (False, True, True):
+        await pool.execute(f"TRUNCATE {MEDIA_SEARCH}, {POST_SEARCH}, awaiting, deleted_posts")
+        order = [*changes, *random_.sample(changes, 5)] if shuffled else changes
+        if shuffled:
+            random_.shuffle(order)
+        await in_batches(models.write, order, random_)
+        ends.append(await rows(pool, times=False))
+    assert ends[0] == ends[1] == ends[2]
+
+
+async def in_batches(
+    write: Callable[[Sequence[Change]], Awaitable[Outcome]], changes: list[Change], random_: random.Random
+) -> None:
+    while changes:
+        size = random_.randint(1, 7)
+        assert not (await write(changes[:size])).refused
+        changes = changes[size:]
+
+
+async def test_trouble_is_not_the_changes_fault(pool: Pool, url: str, models: ReadModels) -> None:
+    await backend_post(pool)
+    other = ReadModels(await open_pool(url, max_size=1))
+    await asyncpg_terminate(pool, other.pool)
+    with pytest.raises(Unavailable):
+        await other.write([media_changed(view())])
+    assert await other.write([media_changed(view())]) == Outcome(changed=1)  # it connects again
+    await other.pool.close()
+    with pytest.raises(Unavailable, match="pool is closed"):
+        await other.write([media_changed(view())])
+    with pytest.raises(Unavailable, match="pool is closed"):
+        await other.retry_awaiting()
+
+
+async def test_a_missing_table_is_waited_for(servers: Any) -> None:
+    async with database(servers.postgres_url, migrated=False) as url:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE EXTENSION vector")
+        await connection.close()
+        pool = await open_pool(url)
+        with pytest.raises(Unavailable, match="UndefinedTableError"):
+            await ReadModels(pool).write([media_changed(view())])
+        await pool.close()
+
+
+async def asyncpg_terminate(pool: Pool, victim: Pool) -> None:
+    pid = await victim.fetchval("SELECT pg_backend_pid()")
+    await pool.execute("SELECT pg_terminate_backend($1)", pid)
+    await asyncio.sleep(0)
+
+
+async def due(pool: Pool) -> None:
+    await pool.execute("UPDATE awaiting SET next_attempt = now() WHERE refused IS NULL")

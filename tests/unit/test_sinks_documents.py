@@ -1,0 +1,167 @@
+"""Rows into documents and documents into bulk requests, without a server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pgvector import Vector
+
+from streamapp.sinks import sql
+from streamapp.sinks.bulk import LARGEST_REQUEST, Entry, Operation, Verdict, requests, verdict
+from streamapp.sinks.documents import COMPUTED, columns, document, encode, select
+from streamapp.sinks.indices import INDICES, Index
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
+from streamapp.sinks.search import FIELDS, query
+
+MEDIA = INDICES[MEDIA_SEARCH]
+every_index = pytest.mark.parametrize("index", INDICES.values(), ids=[index.name for index in INDICES.values()])
+
+
+def table_columns(table: str) -> set[str]:
+    """The columns of a read model as the migrations define them."""
+    text = "".join(path.read_text() for path in sorted(Path(sql.directory() / "migrations").glob("*.sql")))
+    statement = re.search(rf"CREATE TABLE IF NOT EXISTS {table} \((\w+) .*?\n\n", text, re.DOTALL)
+    assert statement
+    return {statement[1], *re.findall(r"ADD COLUMN IF NOT EXISTS (\w+)", statement[0])}
+
+
+@every_index
+def test_every_field_comes_from_a_column(index: Index) -> None:
+    assert set(columns(index)) <= table_columns(index.table)
+    assert index.key in index.fields
+
+
+@every_index
+def test_every_document_fits_its_strict_mapping(index: Index) -> None:
+    made = document(index, full_row(index))
+    assert made.keys() == index.fields.keys()
+    for field, definition in index.fields.items():
+        if "properties" in definition:
+            assert all(item.keys() == definition["properties"].keys() for item in made[field])
+
+
+@every_index
+def test_a_row_of_nothing_is_a_small_document(index: Index) -> None:
+    empty = dict.fromkeys(columns(index)) | {index.key: 1}
+    assert document(index, empty) == {index.key: 1} | {field: [] for field in COMPUTED if field in index.fields}
+
+
+@every_index
+def test_names_are_the_columns_names(index: Index) -> None:
+    """A reader of the index and a reader of the table use the same words."""
+    assert {field for field in index.fields if field not in COMPUTED} <= table_columns(index.table)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", field) for field in index.fields)
+
+
+@every_index
+def test_definitions_are_strict_and_pinned(index: Index) -> None:
+    mappings = index.mappings()
+    assert mappings["dynamic"] == "strict"
+    assert index.settings()["gc_deletes"] == "24h"
+    for field in mappings["properties"].values():
+        if field["type"] == "dense_vector":
+            assert (field["dims"], field["similarity"], field["index_options"]["type"]) == (512, "cosine", "int8_hnsw")
+    assert index.table in READ_MODELS
+
+
+def test_a_fingerprint_knows_a_change() -> None:
+    one = Index(name="n", table="t", key="k", fields={"k": {"type": "long"}})
+    other = Index(name="n", table="t", key="k", fields={"k": {"type": "integer"}})
+    assert one.fingerprint() != other.fingerprint()
+    assert (one.alias("p-"), one.concrete("p-")) == ("p-n", "p-n-v1")
+
+
+def test_detected_users_are_pairs() -> None:
+    row = full_row(MEDIA) | {"detected_user_ids": [1, 2], "detected_usernames": ["ann"]}
+    assert document(MEDIA, row)["detected_users"] == [{"user_id": 1, "username": "ann"}, {"user_id": 2}]
+
+
+def test_a_vector_travels_with_its_bits() -> None:
+    values = [0.1, 1 / 3, -2.5e-8] + [0.0] * 509
+    sent = orjson.loads(encode(document(MEDIA, full_row(MEDIA) | {"image_embedding": Vector(values)})))
+    assert Vector(sent["image_embedding"]) == Vector(values)
+    assert sent["image_embedding"][0] == 0.1  # not 0.10000000149011612
+
+
+def test_times_are_made_by_the_database() -> None:
+    assert """to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""" in select(MEDIA)
+    assert select(INDICES[POST_SEARCH]).endswith("WHERE post_id = ANY($1::bigint[])")
+
+
+def test_the_fields_searched_exist() -> None:
+    for field in FIELDS:
+        name, _, subfield = field.partition("^")[0].partition(".")
+        definition = MEDIA.fields[name]
+        assert (definition["fields"][subfield] if subfield else definition)["type"] == "text"
+
+
+def test_unsafe_is_filtered_unless_asked_for() -> None:
+    assert query("a", safe_only=True)["bool"]["filter"] == [{"term": {"is_safe": True}}]
+    assert query("a", safe_only=False)["bool"]["filter"] == []
+
+
+def operation(content: bytes | None) -> Operation:
+    entry = Entry(table_name=MEDIA_SEARCH, pk=10, version=7, attempts=1)
+    return Operation(entry=entry, alias="p-media_search", document=content)
+
+
+def test_lines_of_a_bulk_request() -> None:
+    meta = {"_index": "p-media_search", "_id": "10", "version": 7, "version_type": "external"}
+    assert [*map(orjson.loads, operation(b'{"media_id":10}').lines())] == [{"index": meta}, {"media_id": 10}]
+    assert [*map(orjson.loads, operation(None).lines())] == [{"delete": meta}]
+
+
+@given(st.lists(st.none() | st.integers(0, LARGEST_REQUEST + 100), max_size=8))
+def test_requests_are_full_but_not_more(sizes: list[int | None]) -> None:
+    operations = [operation(None if size is None else b"x" * size) for size in sizes]
+    made = list(requests(operations))
+    sent = [line for request in made if request for line in request]
+    fits = [o for o in operations if sum(len(line) + 1 for line in o.lines()) <= LARGEST_REQUEST]
+    assert sent == [line for o in fits for line in o.lines()]
+    assert made.count(None) == len(operations) - len(fits)
+    bytes_ = [sum(len(line) + 1 for line in request) if request else LARGEST_REQUEST for request in made]
+    assert max(bytes_, default=0) <= LARGEST_REQUEST
+
+
+def test_a_document_that_fits_in_no_request_keeps_its_place() -> None:
+    made = list(requests([operation(b"1"), operation(b"x" * LARGEST_REQUEST), operation(None)]))
+    assert [len(request) if request else None for request in made] == [2, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "kind", "expected"),
+    [
+        ("index", 200, None, Verdict.DONE),
+        ("index", 201, None, Verdict.DONE),
+        ("delete", 200, None, Verdict.DONE),
+        ("delete", 404, None, Verdict.DONE),
+        ("index", 409, "version_conflict_engine_exception", Verdict.STALE),
+        ("delete", 409, "version_conflict_engine_exception", Verdict.STALE),
+        ("index", 400, "document_parsing_exception", Verdict.REJECTED),
+        ("index", 400, "strict_dynamic_mapping_exception", Verdict.REJECTED),
+        ("index", 404, "index_not_found_exception", Verdict.LATER),
+        ("delete", 404, "index_not_found_exception", Verdict.LATER),
+        ("index", 403, "cluster_block_exception", Verdict.LATER),
+        ("index", 429, "es_rejected_execution_exception", Verdict.LATER),
+        ("index", 503, "unavailable_shards_exception", Verdict.LATER),
+    ],
+)
+def test_verdicts(action: str, status: int, kind: str | None, expected: Verdict) -> None:
+    error = {"type": kind, "reason": "why", "caused_by": {"reason": "field"}} if kind else None
+    found, text = verdict({action: {"status": status} | ({"error": error} if error else {})})
+    assert found is expected
+    wanted = f"{status} {kind}: why (field)" if expected in (Verdict.LATER, Verdict.REJECTED) else ""
+    assert text == wanted
+
+
+def full_row(index: Index) -> dict[str, Any]:
+    """A row with a value in every column that the documents need."""
+    row: dict[str, Any] = dict.fromkeys(columns(index), 1)
+    row |= {"detected_user_ids": [1], "detected_usernames": ["ann"], "image_embedding": Vector([1.0] * 512)}
+    return {column: row[column] for column in columns(index)}

@@ -1,0 +1,259 @@
+"""Changes into rows, without a database."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sinks_support import insights, media_changed, post_changed, post_deleted, vector, view
+
+from streamapp.events import Label, SceneRecognition, Service, ServiceFailed, Tagging
+from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
+from streamapp.sinks.rows import Awaited, ai_status, row, sort, vector_text
+
+POST = {
+    "post_id": 1,
+    "user_id": 7,
+    "title": "summer",
+    "body": "by the sea",
+    "status": "PUBLISHED",
+    "visibility": "PUBLIC",
+    "created_at": "2026-01-02 03:04:05+00",
+    "username": "ann",
+    "full_name": "Ann",
+    "profile_picture_url": None,
+    "department": "sales",
+    "designation": None,
+    "deleted": None,
+}
+MEDIA = {
+    "media_id": 10,
+    "post_id": 1,
+    "media_type": "IMAGE",
+    "media_url": "http://images.test/10.jpg",
+    "thumbnail_url": None,
+    "position": 3,
+    "width": 640,
+    "height": 480,
+    "created_at": "2026-01-02 03:04:06+00",
+}
+
+
+def part(change: Any) -> Part:
+    (piece,) = split(change)
+    assert isinstance(piece, Part)
+    return piece
+
+
+def made(change: Any, media: dict[str, Any] | None = MEDIA, **post: Any) -> dict[str, Any]:
+    values = row(part(change), POST | post, media, width=512)
+    assert isinstance(values, dict), values
+    return values
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_canonical_ids_are_numbers(number: int) -> None:
+    assert database_id(str(number)) == number
+
+
+@given(st.text(max_size=25) | st.integers().map(str) | st.from_regex(r"[-+ 0]?\d{1,20}\s?", fullmatch=True))
+def test_no_two_ids_have_one_number(text: str) -> None:
+    number = database_id(text)
+    assert number is None or (str(number) == text and -(2**63) <= number < 2**63)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "007", "-0", "+1", " 1", "1.0", "1e3", "٣", "²", "0x1", str(2**63), "a-uuid", "1" * 5000]
+)
+def test_other_ids_have_no_row(text: str) -> None:
+    (refused,) = split(media_changed(view(text)))
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith(f"media id {text[:40]!r} is not")
+    assert all(isinstance(piece, Refused) for piece in split(post_changed(view(), post_id=text)))
+    assert isinstance(next(split(post_deleted(text))), Refused)
+
+
+def test_a_change_of_a_post_touches_its_row_and_those_of_its_media() -> None:
+    pieces = list(split(post_changed(view("10"), view("x"), view("11"), revision=4)))
+    assert [piece.key for piece in pieces if isinstance(piece, Part)] == [
+        (POST_SEARCH, 1),
+        (MEDIA_SEARCH, 10),
+        (MEDIA_SEARCH, 11),
+    ]
+    assert [type(piece) for piece in pieces].count(Refused) == 1
+    assert {piece.revision for piece in pieces if isinstance(piece, Part)} == {4}
+
+
+def test_each_part_can_be_made_again_from_its_record() -> None:
+    for piece in split(post_changed(view("10"), view("11"), revision=4)):
+        assert isinstance(piece, Part)
+        again = part(piece.record)
+        assert (again.key, again.revision, again.record) == (piece.key, piece.revision, piece.record)
+
+
+def test_a_deletion_and_a_failure_make_no_row() -> None:
+    assert list(split(post_deleted(revision=3))) == [Deletion(post_id=1, revision=3, source=post_deleted(revision=3))]
+    failure = ServiceFailed(
+        post_id="1", media_id="10", generation="1", services=("tagging",), error="e", at=0, correlation_id="c"
+    )
+    assert list(split(failure)) == []
+
+
+def test_a_media_row_has_every_column() -> None:
+    values = made(media_changed(view(answers=insights(faces=2)), revision=5, tags=["beach"]))
+    assert set(values) == set(READ_MODELS[MEDIA_SEARCH].columns)
+    assert values | {"image_embedding": None} == {
+        "media_id": 10,
+        "post_id": 1,
+        "post_title": "summer",
+        "post_body": "by the sea",
+        "post_all_tags": ("beach",),
+        "media_position": 3,
+        "media_url": "http://images.test/10.jpg",
+        "media_type": "IMAGE",
+        "thumbnail_url": None,
+        "width": 640,
+        "height": 480,
+        "ai_status": "COMPLETED",
+        "is_safe": True,
+        "ai_caption": "caption 1",
+        "ai_tags": ["tag1", "people"],
+        "ai_scenes": ["outdoor"],
+        "ai_confidence_scores": {"tag1": 0.5, "people": 0.5, "outdoor": 0.75},
+        "image_embedding": None,
+        "dominant_colors": ("#0a0b0c",),
+        "detected_face_count": 2,
+        "unidentified_face_count": 2,
+        "uploader_id": 7,
+        "uploader_username": "ann",
+        "uploader_full_name": "Ann",
+        "uploader_profile_pic": None,
+        "uploader_department": "sales",
+        "uploader_designation": None,
+        "visibility": "PUBLIC",
+        "post_status": "PUBLISHED",
+        "created_at": "2026-01-02 03:04:06+00",
+        "revision": 5,
+    }
+
+
+def test_a_post_row_has_every_column() -> None:
+    pieces = [piece for piece in split(post_changed(view("10"), view("11"), revision=5)) if isinstance(piece, Part)]
+    values = row(pieces[0], POST, None, width=512)
+    assert isinstance(values, dict)
+    assert set(values) == set(READ_MODELS[POST_SEARCH].columns)
+    expected = {
+        "post_id": 1,
+        "author_username": "ann",
+        "total_media": 2,
+        "total_images": 2,
+        "all_ai_tags": ("beach", "party"),
+        "all_ai_scenes": ("outdoor",),
+        "inferred_event_type": "beach_party",
+        "inferred_tags": ("beach_party",),
+        "has_unsafe_media": False,
+        "title": "summer",
+        "created_at": POST["created_at"],
+        "revision": 5,
+    }
+    assert values | expected == values
+
+
+def test_nothing_known_is_not_nothing_found() -> None:
+    empty = (Tagging(tags=()), SceneRecognition(scenes=()))
+    found_nothing, unknown = made(media_changed(view(answers=empty))), made(media_changed(view(answers=())))
+    assert (found_nothing["ai_tags"], found_nothing["ai_scenes"]) == ([], [])
+    assert "ai_tags" not in unknown
+    assert "ai_caption" not in unknown
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_only_what_is_moderated_is_safe(safe: bool) -> None:
+    moderation = insights(safe=safe)[:1]
+    assert made(media_changed(view(answers=moderation)))["is_safe"] is safe
+    assert made(media_changed(view(answers=())))["is_safe"] is False
+
+
+@pytest.mark.parametrize(
+    ("missing", "failed", "status"),
+    [
+        ((), (), "COMPLETED"),
+        (("tagging",), (), "PROCESSING"),
+        (("tagging", "moderation"), ("tagging",), "PROCESSING"),
+        (("tagging",), ("tagging",), "FAILED"),
+    ],
+)
+def test_status(missing: tuple[Service, ...], failed: tuple[Service, ...], status: str) -> None:
+    assert ai_status(view(missing=missing, failed=failed)) == status
+
+
+def test_the_position_the_backend_said_last_counts() -> None:
+    assert made(media_changed(view(position=0)))["media_position"] == 0
+
+
+def test_the_surer_of_a_tag_and_a_scene_of_one_name() -> None:
+    both = (Tagging(tags=(Label("beach", 0.9),)), SceneRecognition(scenes=(Label("beach", 0.2),)))
+    assert made(media_changed(view(answers=both)))["ai_confidence_scores"] == {"beach": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("post", "media", "table"),
+    [({"user_id": None}, MEDIA, "posts"), ({"username": None}, MEDIA, "users"), ({}, None, "post_media")],
+)
+def test_awaits_the_backends_row(post: dict[str, Any], media: dict[str, Any] | None, table: str) -> None:
+    assert row(part(media_changed(view())), POST | post, media, width=512) == Awaited(table)
+
+
+def test_a_media_of_another_post_is_refused() -> None:
+    refused = row(part(media_changed(view())), POST, MEDIA | {"post_id": 2}, width=512)
+    assert refused == Refused("media 10 belongs to post 2, not to 1")
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_a_vector_keeps_its_bits_or_is_refused(raw: bytes) -> None:
+    text = vector_text(raw, 4)
+    if isinstance(text, str):
+        assert np.array(json.loads(text), "<f4").tobytes() == raw
+    else:
+        squares = sum(number * number for number in struct.unpack("<4f", raw))
+        assert not 1e-37 < squares < 3e38  # far inside what float32 can say, nothing is refused
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (vector(1, 511), "has 2044 bytes"),
+        (vector(1) + b"\0", "has 2049 bytes"),
+        (bytes(2048), "no direction"),
+        (struct.pack("<f", float("nan")) * 512, "no direction"),
+        (struct.pack("<f", 1e30) * 512, "no direction"),
+        (struct.pack("<f", 1e-30) * 512, "no direction"),
+        (struct.pack("<f", float("-inf")) + vector(1)[4:], "no direction"),
+    ],
+)
+def test_a_wrong_vector_is_refused(raw: bytes, reason: str) -> None:
+    refused = vector_text(raw, 512)
+    assert isinstance(refused, Refused)
+    assert reason in refused.reason
+
+
+def test_sort_knows_the_deleted() -> None:
+    old, new = part(media_changed(view("10"), revision=3)), part(media_changed(view("10"), revision=4))
+    deleted = {1: POST | {"deleted": 3}}
+    assert sort([old], deleted, {10: MEDIA}, width=512).rows == {}
+    assert sort([old], deleted, {10: MEDIA}, width=512).settled == [old]
+    assert [*sort([new], deleted, {10: MEDIA}, width=512).rows] == [MEDIA_SEARCH]
+
+
+@pytest.mark.parametrize("model", READ_MODELS.values(), ids=READ_MODELS)
+def test_an_upsert_names_only_our_columns(model: Any) -> None:
+    statement = model.upsert()
+    for column in ("reaction_count", "comment_count", "view_count", "save_count", "categories", "location", "_tagged_"):
+        assert column not in statement
+    assert all(column in statement for column in model.columns)
