@@ -62,8 +62,7 @@ class Backend:
 
     async def send(self, stream: str, **fields: object) -> str:
         """XADD; the entry id."""
-        entry: str = await self.redis.xadd(stream, {name: str(value) for name, value in fields.items()})
-        return entry
+        return str(await self.redis.xadd(stream, {name: str(value) for name, value in fields.items()}))
 
     async def request_image(self, post_id: int | str, media_id: int | str, url: str, **more: object) -> str:
         """The message for one image, as the API reference has it."""
@@ -79,7 +78,7 @@ class Backend:
 
     async def results(self, stream: str, post_id: int | str) -> list[Fields]:
         """All messages of a post on a result stream, oldest first."""
-        entries = await self.redis.xrange(stream)
+        entries: list[tuple[str, Fields]] = await self.redis.xrange(stream)  # type: ignore[assignment]
         return [fields for _, fields in entries if fields.get("postId") == str(post_id)]
 
     async def story(self, post_id: int | str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class App(faust.App):
         await self.resources.open(self)
         await super().on_start()
         # Faust pauses every stream while more than 100 table records are queued (#173).
-        self.producer.buffer.max_messages = 10_000  # type: ignore[attr-defined]
+        self.producer.buffer.max_messages = 10_000
 
     async def on_stop(self) -> None:
         """Close what was opened, after the agents have ended."""

@@ -70,11 +70,8 @@ class Outbox:
         if channel is None:
             channel = self._channels[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
         raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
-        confirm(
-            await channel.send(
-                key=key.encode() if isinstance(key, str) else key, value=value, headers=raw_headers or None, force=True
-            )
-        )
+        raw_key = key.encode() if isinstance(key, str) else key
+        confirm(await channel.send(key=raw_key, value=value, headers=raw_headers or None, force=True))
 
     async def send_message(self, message: Message) -> None:
         """Queue a result message for the bridge, which drops one whose result id it has delivered. Raises TooLarge."""
@@ -107,7 +104,7 @@ class Lane:
         """Work through a stream until it ends."""
         if self._acker is None or self._acker.done():
             self._acker = asyncio.create_task(self._acknowledge(), name=f"{self.name}-acker")
-        async for event in stream.noack().events():
+        async for event in stream.noack().events():  # type: ignore[attr-defined]  # Stream has it, StreamT not
             await self._submit(event)
 
     async def _submit(self, event: EventT[Any]) -> None:
@@ -226,6 +223,13 @@ class _Attempt:
                 raise failure
 
 
+def payload(event: EventT[Any]) -> bytes:
+    """The bytes of an event. Raises ValueError where it has none: nobody sends tombstones to agents."""
+    if event.message.value is None:
+        raise ValueError("the record has no value")
+    return event.message.value
+
+
 def origin(event: EventT[Any]) -> str:
     """Where a record lies: `kafka:topic:partition:offset`."""
     message = event.message
@@ -235,4 +239,4 @@ def origin(event: EventT[Any]) -> str:
 async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) -> None:
     """Keep an event's original bytes with the cause."""
     headers = dead_letter_headers(origin=origin(event), error=failure, headers=dict(event.headers or {}))
-    await outbox.send(DEAD_LETTERS, key=event.message.key, value=event.message.value, headers=headers)
+    await outbox.send(DEAD_LETTERS, key=event.message.key, value=event.message.value or b"", headers=headers)

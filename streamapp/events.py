@@ -101,14 +101,15 @@ class Registered(Record, tag="registered", frozen=True):
 
 
 class Triggered(Record, tag="triggered", frozen=True):
-    """The backend asks for the aggregate of a post and may name its media."""
+    """The backend asks for the aggregate of a post and may name its media, and those it knows to be unsafe."""
 
     post_id: str
     clock: str
     at: int
-    correlation_id: str
+    correlation_id: str | None = None  # None: the backend gave none
     media_ids: tuple[str, ...] = ()
     total: int | None = None
+    unsafe: tuple[str, ...] = ()
 
 
 class Updated(Record, tag="updated", frozen=True):
@@ -255,6 +256,7 @@ class ServiceFailed(Record, tag="service_failed", frozen=True):
     error: str
     at: int
     correlation_id: str
+    user_id: str | None = None
     job_id: str | None = None
 
 

@@ -63,14 +63,10 @@ class Resources:
             max_pixels=settings.fetch_max_pixels,
         )
         self.pool = await open_pool(settings.postgres_url, min_size=0)
-        self.read_models = ReadModels(
-            self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim
-        )
+        self.read_models = ReadModels(self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim)
         self.elasticsearch = connect(settings.elasticsearch_url)
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
-        self.indexer = Indexer(
-            self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix
-        )
+        self.indexer = Indexer(self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix)
         self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
         self.loaded = True
         self._background = [

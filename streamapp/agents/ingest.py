@@ -15,12 +15,13 @@ from streamapp.contracts import (
     ImageRequest,
     PostUpdate,
     Request,
+    derived_correlation_id,
     fields_of,
     read,
     refused,
 )
 from streamapp.contracts.streams import IMAGES, TRIGGERS, UPDATES
-from streamapp.delivery import dead_letter
+from streamapp.delivery import dead_letter, payload
 from streamapp.events import Event, Registered, Triggered, Updated, encode
 from streamapp.names import POST_EVENTS
 
@@ -32,7 +33,7 @@ async def handle(event: EventT[Any]) -> None:
     entry_id = headers.get("redis-id", b"").decode() or f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
     fields: dict[str, str] = {}
     try:
-        fields = fields_of(stream, event.message.value)
+        fields = fields_of(stream, payload(event))
         request = read(stream, fields, entry_id)
     except ContractError as exc:
         await dead_letter(app.outbox, event, exc)
@@ -45,6 +46,7 @@ async def handle(event: EventT[Any]) -> None:
 
 def fact_of(request: Request, *, clock: str, at: int) -> Event:
     """The fact a request states. Raises TypeError for a request that is not about a post."""
+    derived = derived_correlation_id(TRIGGERS, clock)
     match request:
         case ImageRequest():
             return Registered(
@@ -63,9 +65,11 @@ def fact_of(request: Request, *, clock: str, at: int) -> Event:
                 post_id=request.post_id,
                 clock=clock,
                 at=at,
-                correlation_id=request.correlation_id,
+                # Without one of its own, the aggregate carries the correlation id of the post's first image.
+                correlation_id=None if request.correlation_id == derived else request.correlation_id,
                 media_ids=request.media_ids,
                 total=request.total,
+                unsafe=tuple(media.media_id for media in request.insights if media.is_safe is False),
             )
         case PostUpdate():
             return Updated(

@@ -13,7 +13,7 @@ from typing import Any
 from faust.types import EventT
 
 from streamapp.app import app
-from streamapp.delivery import dead_letter
+from streamapp.delivery import dead_letter, payload
 from streamapp.events import Answered, Failed, Insight, Task, decode_task, encode, service_of
 from streamapp.media.fetch import FetchError
 from streamapp.media.image import ImageError, Picture
@@ -24,7 +24,7 @@ Look = Callable[[Picture], Sequence[Insight]]
 
 async def attend(event: EventT[Any], look: Look) -> None:
     """Answer the task in event, or say why not. A slow attempt fails after the attempt timeout."""
-    task = decode_task(event.message.value)
+    task = decode_task(payload(event))
     seconds = app.settings.attempt_timeout_seconds
     try:
         insights = await asyncio.wait_for(_insights(task, look), seconds)

@@ -9,6 +9,7 @@ from faust.types import EventT, StreamT
 from streamapp import tables
 from streamapp.agents.channel import channel
 from streamapp.app import app
+from streamapp.delivery import payload
 from streamapp.events import decode_event, encode
 from streamapp.names import POST_CHANGES, POST_EVENTS, TASKS
 from streamapp.posts.fold import Folded, fold
@@ -30,7 +31,7 @@ def policy() -> Policy:
 
 async def handle(event: EventT[Any]) -> None:
     """Fold one fact, write the rows it touches, send what follows: all in the order of the log."""
-    fact = decode_event(event.message.value)
+    fact = decode_event(payload(event))
     post_id = fact.post_id
     folded = fold(
         tables.posts.get(post_id),

@@ -8,6 +8,7 @@ from faust.types import EventT, StreamT
 
 from streamapp.agents.channel import channel
 from streamapp.app import app
+from streamapp.delivery import payload
 from streamapp.contracts import write
 from streamapp.events import decode_change
 from streamapp.names import POST_CHANGES
@@ -15,7 +16,7 @@ from streamapp.names import POST_CHANGES
 
 async def handle(event: EventT[Any]) -> None:
     """Write every message of one change; the result id lets the bridge drop what was delivered already."""
-    change = decode_change(event.message.value)
+    change = decode_change(payload(event))
     for message in write(change, dialect=app.settings.dialect):
         await app.outbox.send_message(message)
 

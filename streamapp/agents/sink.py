@@ -9,6 +9,7 @@ from faust.types import EventT, StreamT
 
 from streamapp.agents.channel import channel
 from streamapp.app import app
+from streamapp.delivery import payload
 from streamapp.events import ServiceFailed, decode_change
 from streamapp.names import POST_CHANGES
 
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 async def handle(event: EventT[Any]) -> None:
     """Write the rows of one change; a refused one is logged and counted, its results went out all the same."""
-    change = decode_change(event.message.value)
+    change = decode_change(payload(event))
     if isinstance(change, ServiceFailed):
         return  # concerns the backend only; the media's own change says it to the rows
     if (refusal := await app.resources.rows.add(change)) is not None:

@@ -15,7 +15,7 @@ _topic = app.topic(POST_EVENTS, key_serializer="raw", value_serializer="raw")
 _told: dict[tuple[str, int], float] = {}
 
 
-@app.timer(interval=0.5)
+@app.timer(interval=0.5)  # type: ignore[untyped-decorator]
 async def tick() -> None:
     """Send a tick for each open post that is due. Confirmed by its effect: until the row changes, it is told again."""
     now = time.time()

@@ -1,7 +1,7 @@
 """The wire: every form of message in use, in and out. Maps of strings in, records out, and back; no I/O."""
 
 from streamapp.contracts.dialects import DIALECTS
-from streamapp.contracts.entry import fields_of, ids
+from streamapp.contracts.entry import derived_correlation_id, fields_of, ids
 from streamapp.contracts.errors import ContractError
 from streamapp.contracts.readers import read
 from streamapp.contracts.records import (
@@ -36,6 +36,7 @@ __all__ = [
     "Request",
     "Snapshot",
     "SyncRequest",
+    "derived_correlation_id",
     "face_id",
     "fields_of",
     "ids",

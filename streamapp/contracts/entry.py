@@ -68,6 +68,11 @@ def ids(fields: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def derived_correlation_id(stream: str, entry_id: str) -> str:
+    """The correlation id of a message that came without one."""
+    return f"{stream}:{entry_id}"
+
+
 class Entry:
     """One entry of a stream while it is read."""
 
@@ -105,7 +110,7 @@ class Entry:
 
     def correlation_id(self, field: Field[str]) -> str:
         """The correlation id of the backend, or one that follows from the place of the entry."""
-        return self.optional(field) or f"{self.stream}:{self.entry_id}"
+        return self.optional(field) or derived_correlation_id(self.stream, self.entry_id)
 
     def values(self, fields: tuple[Field[Any], ...]) -> dict[str, Any]:
         """All values by attribute; the absent ones are left out, so that the record's defaults hold."""

@@ -120,7 +120,7 @@ def failed_values(change: ServiceFailed, service: Service) -> dict[str, Any]:
     return {
         "post_id": change.post_id,
         "media_id": change.media_id,
-        "user_id": None,
+        "user_id": change.user_id,
         "job_id": change.job_id,
         "correlation_id": change.correlation_id,
         "service": service,

@@ -41,15 +41,16 @@ def post_changed(post: Post, rows: Callable[[str], Media | None], event: Event) 
     lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
     trigger = post.trigger
     answers = isinstance(event, Triggered) and trigger is not None and trigger.revision == post.revision
-    asked = trigger if trigger is not None else min(media, key=lambda row: parse(row.brief.clock), default=None)
+    first = min(media, key=lambda row: parse(row.brief.clock), default=None)
+    asked_with = trigger.correlation_id if trigger is not None else None
     return PostChanged(
         post_id=post.post_id,
         revision=post.revision,
         completeness="partial" if lacking else "complete",
-        summary=summary(views),
+        summary=summary(views, unsafe=trigger.unsafe if trigger is not None else ()),
         media=tuple(_without_face_vectors(v) for v in views),
         at=max([0, *(v.at for v in views), *(r.at for r in (post.trigger, post.update) if r is not None)]),
-        correlation_id=asked.correlation_id if asked is not None else post.post_id,
+        correlation_id=asked_with or (first.correlation_id if first is not None else post.post_id),
         missing=lacking,
         user_id=next((row.user_id for row in media if row.user_id is not None), None),
         trigger=trigger.clock if answers and trigger is not None else None,
@@ -79,9 +80,11 @@ def _unregistered(wanted: Expected) -> Iterable[Missing]:
         yield Missing(media_id="", reason=f"{wanted.absent} more media announced, never registered")
 
 
-def summary(media: Iterable[MediaView]) -> Summary:
-    """The aggregate of media in their order. Safety fails closed: what was not moderated is not safe."""
+def summary(media: Iterable[MediaView], *, unsafe: Iterable[str] = ()) -> Summary:
+    """The aggregate of media in their order. Safety fails closed: what was not moderated is not safe, and what the
+    backend knows to be `unsafe` is not either."""
     views = tuple(media)
+    has_unsafe = not {v.media_id for v in views}.isdisjoint(unsafe)
     found = [insight for v in views for insight in v.insights]
     tags = [i.tags for i in found if isinstance(i, Tagging)]
     scenes = [i.scenes for i in found if isinstance(i, SceneRecognition)]
@@ -97,8 +100,8 @@ def summary(media: Iterable[MediaView]) -> Summary:
         top_tags=all_tags[:TOP_TAGS],
         top_scenes=all_scenes[:TOP_SCENES],
         total_faces=sum(len(i.faces) for i in found if isinstance(i, FaceDetection)),
-        is_safe=bool(views) and len(verdicts) == len(views) and all(v.is_safe for v in verdicts),
-        has_unsafe_media=any(not v.is_safe for v in verdicts),
+        is_safe=bool(views) and not has_unsafe and len(verdicts) == len(views) and all(v.is_safe for v in verdicts),
+        has_unsafe_media=has_unsafe or any(not v.is_safe for v in verdicts),
         moderation_confidence=min((v.confidence for v in verdicts), default=None),
         event_type=inferred.event_type,
         location_type=inferred.location_type,

@@ -121,6 +121,7 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
                 error=event.error,
                 at=event.at,
                 correlation_id=row.correlation_id,
+                user_id=row.user_id,
                 job_id=row.job_id,
             )
 

@@ -51,10 +51,11 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
     clock: str
     at: int
-    correlation_id: str
+    correlation_id: str | None
     revision: int
     media_ids: tuple[str, ...] | None = None
     total: int | None = None
+    unsafe: tuple[str, ...] = ()  # media the backend knows to be unsafe
 
 
 class Post(msgspec.Struct, frozen=True, omit_defaults=True):

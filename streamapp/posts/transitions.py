@@ -78,7 +78,7 @@ def _requested(post: Post, event: Triggered | Updated) -> tuple[Post, str | None
         media_ids=event.media_ids or None,
     )
     if isinstance(event, Triggered):
-        post = replace(post, revision=revision, trigger=replace(request, total=event.total))
+        post = replace(post, revision=revision, trigger=replace(request, total=event.total, unsafe=event.unsafe))
     else:
         post = replace(post, revision=revision, update=request)
         if event.deleted and all(newer(event.clock, brief.clock) for brief in post.media.values()):

@@ -34,7 +34,7 @@ def not_ready() -> list[str]:
         reasons.append("the engine is loading")
     if app.rebalancing or app.consumer_generation_id <= 0:
         reasons.append("no partitions are assigned yet")
-    elif app.tables.recovery.in_recovery or not app.tables.recovery.completed.is_set():
+    elif (recovery := app.tables.recovery).in_recovery or not recovery.completed.is_set():  # type: ignore[attr-defined]
         reasons.append("tables are being recovered from their changelogs")
     return reasons
 

@@ -80,6 +80,22 @@ def test_trigger_after_everything_answers_with_its_clock() -> None:
     assert world.payloads[2].revision > world.payloads[1].revision
 
 
+def test_what_the_backend_knows_to_be_unsafe_is_unsafe() -> None:
+    world = World()
+    world.tell(registered("201"), replace(triggered("201"), unsafe=("201",)))
+    world.answer_all()
+    assert world.payloads[-1].summary.is_safe is False
+    assert world.payloads[-1].summary.has_unsafe_media is True
+
+
+def test_without_a_correlation_id_of_its_own_the_aggregate_has_that_of_the_first_image() -> None:
+    world = World()
+    world.tell(registered("202", clock=2), registered("201", clock=1))
+    world.tell(replace(triggered("201", "202"), correlation_id=None))
+    world.answer_all()
+    assert world.payloads[-1].correlation_id == "c-201"
+
+
 def test_trigger_with_a_total_waits_for_that_many() -> None:
     world = World()
     world.tell(registered("201"), triggered(total=2))
