@@ -3,7 +3,7 @@
 Keys:
 - `streamapp:checkpoint:<topic id>`: hash, partition -> offset of the last record delivered;
 - `streamapp:seen:<record key>`: hash of `<stream>:<result id>` that were delivered; expires some days after the
-  last result with that key. About 100 bytes a result: a post with 6 results for each of 10 images takes 6 KB;
+  last result with that key. About 130 bytes a result: a post with 6 results for each of 10 images takes 8 KB;
 - `streamapp:topic-ids`: hash, topic name -> the topic id that was last seen under this name.
 
 The three keys of a delivery hash to different slots: this is for one Redis, not for a Redis Cluster.

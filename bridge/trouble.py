@@ -18,24 +18,25 @@ class Trouble:
     def __init__(self, *, activity: str, counts: Counter[str]) -> None:
         self._activity = activity
         self._counts = counts
-        self._kind = ""
+        self._kinds: set[str] = set()
         self._wait = FIRST_WAIT
 
     def failed(self, error: BaseException) -> float:
-        """Count a failure and log it unless the last one was of the same kind; the seconds to wait now."""
+        """Count a failure, log it if it is the first of its kind in this trouble; the seconds to wait now."""
         self._counts["retries"] += 1
         kind = type(error).__name__
-        if kind != self._kind:
+        if kind not in self._kinds:
             logger.warning("%s: waiting, retrying without limit: %s: %s", self._activity, kind, error)
-        self._kind = kind
+        self._kinds.add(kind)
         wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
         return wait
 
     def recovered(self) -> None:
         """The activity worked; logged if it had failed before."""
-        if self._kind:
+        if self._kinds:
             logger.info("%s: works again", self._activity)
-        self._kind, self._wait = "", FIRST_WAIT
+        self._kinds.clear()
+        self._wait = FIRST_WAIT
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

@@ -56,7 +56,8 @@ class Backend:
             title,
         )
         await self.postgres.executemany(
-            "INSERT INTO post_media (media_id, post_id, media_type, media_url, position) VALUES ($1, $2, 'IMAGE', $3, $4)",
+            "INSERT INTO post_media (media_id, post_id, media_type, media_url, position)"
+            " VALUES ($1, $2, 'IMAGE', $3, $4)",
             [(media_id, post_id, url, position) for position, (media_id, url) in enumerate(urls.items())],
         )
 

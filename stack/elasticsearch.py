@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -32,7 +33,12 @@ def service(instance: Instance) -> Service:
         prepare=lambda: configure(home, directory, http=http, transport=transport),
         ready=lambda: listens(http) and is_healthy(http),
         environment=server_environment(directory)
-        | {"ES_JAVA_HOME": str(java), "ES_PATH_CONF": str(directory / "config"), "ES_TMPDIR": str(directory / "tmp")},
+        | {
+            "ES_JAVA_HOME": str(java),
+            "ES_PATH_CONF": str(directory / "config"),
+            "ES_TMPDIR": str(directory / "tmp"),
+            "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={directory}/tmp",
+        },
         account=server_account(),
         stop_timeout=60,
         ready_timeout=300,  # 13 s on two idle cores, several times that on busy ones
@@ -41,6 +47,8 @@ def service(instance: Instance) -> Service:
 
 def configure(home: Path, directory: Path, *, http: int, transport: int) -> None:
     """Write the configuration directory, which must be the server's own: it adds a keystore to it."""
+    # The launcher leaves a directory there at each start.
+    shutil.rmtree(directory / "tmp", ignore_errors=True)
     for name in ("config", "data", "logs", "tmp"):
         owned_directory(directory / name, server_account())
     texts = {name: (home / "config" / name).read_text() for name in COPIED} | {

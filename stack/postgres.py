@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from stack.account import owned_directory, public_file, server_account
 from stack.instance import POSTGRES_DATABASE, POSTGRES_PASSWORD, POSTGRES_USER, Instance
@@ -41,12 +42,32 @@ def service(instance: Instance) -> Service:
         ],
         directory=directory,
         ports={"postgres": port},
-        prepare=lambda: create(binaries, directory),
+        prepare=lambda: prepare(binaries, directory),
         ready=lambda: accepts(binaries, port) and asyncio.run(_login(url)),
         environment=server_environment(directory),
         account=server_account(),
         stop_signal=signal.SIGINT,  # "fast": sessions are ended, not awaited
     )
+
+
+def prepare(binaries: Path, directory: Path) -> None:
+    """Have a data directory that a new server takes as its own."""
+    create(binaries, directory)
+    forget_zombie(directory / "data/postmaster.pid")
+
+
+def forget_zombie(pid_file: Path) -> None:
+    """Remove the file of a server that was killed but whose process nobody has collected yet.
+
+    In a container the first process may collect late or never, and to a new server a zombie looks alive. For
+    a process that is gone altogether PostgreSQL does this itself, and for one that runs it rightly refuses.
+    """
+    try:
+        pid = int(pid_file.read_text().split()[0])
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            pid_file.unlink()
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        pass
 
 
 def create(binaries: Path, directory: Path) -> None:

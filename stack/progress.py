@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 def say(name: str, text: str) -> None:
     """Print one line, the name in a column of its own."""
-    print(f"{name:<13} {text}", flush=True)
+    # In one piece with its end, as threads print side by side.
+    print(f"{name:<13} {text}\n", end="", flush=True)
 
 
 @contextmanager

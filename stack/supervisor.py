@@ -66,7 +66,7 @@ class Supervisor:
             if not ports.is_free(port)
         ]
         if taken:
-            raise StackError("nothing was started: " + "; ".join(taken))
+            raise StackError("\n  ".join(("nothing was started:", *taken)))
 
     def up(self, services: Sequence[Service]) -> list[str]:
         """Start those that do not run and return their names once all serve.

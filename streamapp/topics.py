@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
 from streamapp.contracts import INBOUND, OUTBOUND
-from streamapp.names import INTERNAL
+from streamapp.names import INTERNAL, TABLES
 from streamapp.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ async def ensure(settings: Settings) -> list[str]:
     await admin.start()
     try:
         existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-        wanted = (*INBOUND, *OUTBOUND, *INTERNAL)
+        changelogs = {f"{settings.app_id}-{table}-changelog" for table in TABLES}
+        wanted = (*INBOUND, *OUTBOUND, *INTERNAL, *sorted(changelogs))
         count = settings.partitions
         if wrong := {name: existing[name] for name in wanted if existing.get(name, count) != count}:
             raise TopicMismatch(
@@ -34,18 +35,18 @@ async def ensure(settings: Settings) -> list[str]:
             )
         missing = [name for name in wanted if name not in existing]
         for name in missing:
-            await _create(admin, name, settings)
+            await _create(admin, name, settings, cleanup="compact" if name in changelogs else "delete")
         return missing
     finally:
         await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, name: str, settings: Settings) -> None:
+async def _create(admin: AIOKafkaAdminClient, name: str, settings: Settings, *, cleanup: str) -> None:
     topic = NewTopic(
         name=name,
         num_partitions=settings.partitions,
         replication_factor=settings.replication_factor,
-        topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": "delete"},
+        topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": cleanup},
     )
     try:
         await admin.create_topics([topic])

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import psutil
 import pytest
+from running import Servers
 
 import stack
+from stack.instance import instances_directory
 
-INSTANCE = os.environ.get("STREAMAPP_TEST_INSTANCE", "test")
-
-
-@dataclass(frozen=True)
-class Servers:
-    """Where the test servers are; `instance` names them for stack.kill and stack.start."""
-
-    instance: str
-    redis_url: str
-    kafka_url: str
-    postgres_url: str
-    elasticsearch_url: str
+KEPT = os.environ.get("STREAMAPP_TEST_INSTANCE")  # an instance to use as it is and to leave running
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """All four servers, empty at the start of the run, stopped at its end."""
-    keep = "STREAMAPP_TEST_INSTANCE" in os.environ  # somebody's own instance: use it as it is
-    if not keep:
-        stack.wipe(INSTANCE)
-    stack.up(INSTANCE)
-    urls = stack.urls(INSTANCE)
-    yield Servers(
-        instance=INSTANCE,
-        redis_url=urls["STREAMAPP_REDIS_URL"],
-        kafka_url=urls["STREAMAPP_KAFKA_URL"],
-        postgres_url=urls["STREAMAPP_POSTGRES_URL"],
-        elasticsearch_url=urls["STREAMAPP_ELASTICSEARCH_URL"],
-    )
-    if not keep:
-        stack.wipe(INSTANCE)
+    """All four servers, empty at the start of the run, gone at its end. Two runs at once do not meet."""
+    instance = KEPT or f"test-{os.getpid()}"
+    _remove_leftovers()
+    try:
+        stack.up(instance)
+        urls = stack.urls(instance)
+        yield Servers(
+            instance=instance,
+            redis_url=urls["STREAMAPP_REDIS_URL"],
+            kafka_url=urls["STREAMAPP_KAFKA_URL"],
+            postgres_url=urls["STREAMAPP_POSTGRES_URL"],
+            elasticsearch_url=urls["STREAMAPP_ELASTICSEARCH_URL"],
+        )
+    finally:
+        if KEPT is None:
+            stack.wipe(instance)
+
+
+def _remove_leftovers() -> None:
+    """Stop and delete what a killed run left."""
+    for home in instances_directory().glob("test-*/"):
+        pid = home.name.removeprefix("test-")
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            stack.wipe(home.name)
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from faust.types import EventT, StreamT
 
 from streamapp.agents.channel import channel
 from streamapp.app import app
-from streamapp.delivery import payload
 from streamapp.contracts import write
+from streamapp.delivery import payload
 from streamapp.events import decode_change
 from streamapp.names import POST_CHANGES
 

@@ -86,7 +86,7 @@ def sentence(found: Words, *, faces: int, colors: tuple[str, ...]) -> str:
     scene = found.scenes[0].name if found.scenes else ""
     place = {
         "beach": "a beach", "forest": "a forest", "urban": "a city street" if "street" in tags else "a city",
-        "park": "a park", "desert": "a desert", "outdoor": "an outdoor scene", "coastal": "a coast",
+        "park": "a park", "desert": "a desert", "outdoor": "an outdoor scene",
     }.get(scene)  # fmt: skip
     who = "people" if "people" in tags else "a person" if "person" in tags else None
     if place is None and who is None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from streamapp.sinks import documents
 
-# Bytes. Managed servers take 10 MB on their smallest machines, and answer more by ending the connection.
-LARGEST_REQUEST = 8 * 2**20
+REQUEST_BYTES = 2**20  # of a usual request: aiohttp warns that more in one piece holds up the event loop
+# Managed servers take 10 MB on their smallest machines, and answer more by ending the connection.
+LARGEST_DOCUMENT_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +46,16 @@ class Operation:
 
 
 def requests(operations: Iterable[Operation]) -> Iterator[list[bytes] | None]:
-    """The lines of one bulk request after another, in order. None stands for a document that fits in none."""
+    """The lines of one bulk request after another, in order. None stands for a document that is too large to send."""
     request: list[bytes] = []
     size = 0
     for operation in operations:
         lines = operation.lines()
         more = sum(len(line) + 1 for line in lines)
-        if request and size + more > LARGEST_REQUEST:
+        if request and size + more > REQUEST_BYTES:
             yield request
             request, size = [], 0
-        if more > LARGEST_REQUEST:
+        if more > LARGEST_DOCUMENT_BYTES:
             yield None
         else:
             request, size = request + lines, size + more

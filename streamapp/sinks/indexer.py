@@ -18,7 +18,7 @@ from typing import TypeAlias
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
 from streamapp.sinks import sql
-from streamapp.sinks.bulk import LARGEST_REQUEST, Entry, Operation, Verdict, requests, verdict
+from streamapp.sinks.bulk import LARGEST_DOCUMENT_BYTES, Entry, Operation, Verdict, requests, verdict
 from streamapp.sinks.documents import document, encode, select
 from streamapp.sinks.indices import INDICES
 from streamapp.sinks.postgres import TROUBLE, Pool
@@ -121,7 +121,7 @@ class Indexer:
         verdicts: list[tuple[Verdict, str]] = []
         for request in requests(operations):
             if request is None:
-                verdicts.append((Verdict.REJECTED, f"the document is larger than {LARGEST_REQUEST} bytes"))
+                verdicts.append((Verdict.REJECTED, f"the document is larger than {LARGEST_DOCUMENT_BYTES} bytes"))
                 continue
             # An index that is missing must be missed, not made without its definition.
             answer = await self.client.bulk(operations=request, require_alias=True)  # type: ignore[arg-type]  # bytes
@@ -183,7 +183,8 @@ class Indexer:
             try:
                 yield woken
             finally:
-                await connection.remove_listener(CHANNEL, notice)
+                with suppress(*TROUBLE):  # of a connection that has ended
+                    await connection.remove_listener(CHANNEL, notice)
 
     def _well(self) -> None:
         if self.waiting_since is not None:

@@ -37,7 +37,7 @@ TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inter
 
 
 class Unavailable(Exception):
-    """The database cannot do it now; nothing was written. Wait and try again."""
+    """The database can not do it now. Wait and do the same again: what was written already stays as it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,11 +69,12 @@ class AwaitedRow:
     refused: str | None  # why it can never be written
 
 
-async def open_pool(url: str, *, min_size: int = 1, max_size: int = 4) -> Pool:
-    """A pool that knows vectors. Raises OSError or asyncpg's errors; ValueError where pgvector is not installed."""
+async def open_pool(url: str, *, max_size: int = 4) -> Pool:
+    """A pool that knows vectors. It connects when asked for a connection, so a database that is down is not noticed
+    here. Raises ValueError, then, where pgvector is not installed."""
     return await asyncpg.create_pool(
         url,
-        min_size=min_size,
+        min_size=0,
         max_size=max_size,
         init=register_vector,
         command_timeout=60,

@@ -233,6 +233,15 @@ async def test_a_newer_change_settles_what_was_awaited(pool: Pool, models: ReadM
     assert await models.awaiting("1") == []
 
 
+async def test_an_older_change_does_not_settle_a_newer_one(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view(answers=insights(5)), revision=3)])
+    await backend_post(pool)
+    assert await models.write([media_changed(view(), revision=2)]) == Outcome(changed=1)  # a replay
+    await due(pool)
+    assert await models.retry_awaiting() == Outcome(changed=1)
+    assert (await media_row(pool))["ai_caption"] == "caption 5"
+
+
 async def test_who_dies_while_retrying_loses_nothing(pool: Pool, models: ReadModels) -> None:
     await models.write([media_changed(view())])
     await backend_post(pool)
@@ -300,11 +309,18 @@ async def test_a_deleted_post_stays_deleted(pool: Pool, models: ReadModels) -> N
     assert await models.write([post_deleted(revision=5)]) == Outcome(changed=3)
     assert await outbox(pool) == {(POST_SEARCH, 1), (MEDIA_SEARCH, 10), (MEDIA_SEARCH, 11)}
     assert await models.awaiting("1") == []
-    for late in (media_changed(view("10"), revision=4), post_changed(view("11"), revision=5), post_deleted(revision=2)):
-        assert await models.write([late]) == Outcome()
+    late: list[Change] = [media_changed(view("10"), revision=4), post_changed(view("11"), revision=5)]
+    for change in (*late, post_deleted(revision=2), *late):
+        assert await models.write([change]) == Outcome()
     assert [row["media_id"] for row in await rows(pool)] == [20]
     # Only what came after the deletion may bring the post back.
     assert await models.write([media_changed(view("10"), revision=6)]) == Outcome(changed=1)
+
+
+async def test_a_deletion_leaves_what_came_after_it_waiting(pool: Pool, models: ReadModels) -> None:
+    await models.write([media_changed(view("10"), revision=2), media_changed(view("11"), revision=6)])
+    await models.write([post_deleted(revision=5)])
+    assert [a.pk for a in await models.awaiting("1")] == [11]
 
 
 async def test_a_deletion_and_what_it_ends_in_one_batch(pool: Pool, models: ReadModels) -> None:
@@ -376,18 +392,25 @@ async def in_batches(
         changes = changes[size:]
 
 
-async def test_trouble_is_not_the_changes_fault(pool: Pool, url: str, models: ReadModels) -> None:
+async def test_trouble_is_not_the_changes_fault(pool: Pool, url: str) -> None:
     await backend_post(pool)
-    other = ReadModels(await open_pool(url, max_size=1))
-    await asyncpg_terminate(pool, other.pool)
-    with pytest.raises(Unavailable):
-        await other.write([media_changed(view())])
-    assert await other.write([media_changed(view())]) == Outcome(changed=1)  # it connects again
-    await other.pool.close()
-    with pytest.raises(Unavailable, match="pool is closed"):
-        await other.write([media_changed(view())])
-    with pytest.raises(Unavailable, match="pool is closed"):
-        await other.retry_awaiting()
+    models = ReadModels(await open_pool(url, max_size=1))
+    async with pool.acquire() as other, other.transaction():
+        await other.execute(f"LOCK TABLE {MEDIA_SEARCH}")
+        writing = asyncio.create_task(models.write([media_changed(view())]))
+
+        async def ended() -> Any:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pg_blocking_pids(pid) @> $1::int[]"
+            return await pool.fetch(query, [other.get_server_pid()])
+
+        await until(ended)
+        with pytest.raises(Unavailable, match="clos"):
+            await writing
+    assert await models.write([media_changed(view())]) == Outcome(changed=1)  # on a new connection
+    await models.pool.close()
+    for call in (models.write([media_changed(view())]), models.retry_awaiting(), models.awaiting("1")):
+        with pytest.raises(Unavailable, match="pool is closed"):
+            await call
 
 
 async def test_a_missing_table_is_waited_for(servers: Any) -> None:
@@ -399,12 +422,6 @@ async def test_a_missing_table_is_waited_for(servers: Any) -> None:
         with pytest.raises(Unavailable, match="UndefinedTableError"):
             await ReadModels(pool).write([media_changed(view())])
         await pool.close()
-
-
-async def asyncpg_terminate(pool: Pool, victim: Pool) -> None:
-    pid = await victim.fetchval("SELECT pg_backend_pid()")
-    await pool.execute("SELECT pg_terminate_backend($1)", pid)
-    await asyncio.sleep(0)
 
 
 async def due(pool: Pool) -> None:

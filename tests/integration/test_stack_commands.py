@@ -147,7 +147,7 @@ def test_a_taken_port_is_an_error_that_starts_nothing(checkout: Checkout) -> Non
     with socket.create_server(("127.0.0.1", port)):
         done = checkout.stack("up", "--only", "redis,postgres")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"nothing was started: port {port} is taken by pid" in done.stderr
+    assert f"nothing was started:\n  port {port} is taken by pid" in done.stderr
 
 
 def test_a_failing_server_shows_its_log_and_what_ran_before_stays(checkout: Checkout) -> None:
@@ -168,7 +168,7 @@ def test_the_application_starts_after_the_migration_and_stops_first(checkout: Ch
     assert sorted(words(lines)[2:]) == ["bridge ready", "worker-0 ready", "worker-1 ready"]
     assert (checkout.path / "migrated").exists()
     again = checkout.good("up", "--only", "redis", "--with-app", "--workers", "2")
-    assert [line for line in words(again) if line.endswith("ready")] == []
+    assert [line for line in words(again) if line.endswith(" ready")] == []
     checkout.good("kill", "worker-1")
     assert words(checkout.good("start", "worker-1")) == ["worker-1 ready"]
     assert words(checkout.good("down"))[-1] == "redis stopped"

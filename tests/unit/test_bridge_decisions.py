@@ -61,12 +61,13 @@ def test_trouble_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture
     trouble.recovered()
     waits = [trouble.failed(OSError("away")) for _ in range(10)]
     trouble.failed(TimeoutError("slow"))
+    trouble.failed(OSError("away"))
     trouble.recovered()
     trouble.recovered()
     assert waits == sorted(waits)
     assert waits[0] < 0.2
     assert waits[-1] == LONGEST_WAIT
-    assert counts == {"retries": 11}
+    assert counts == {"retries": 12}
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3
     assert "away" in said[0]

@@ -99,7 +99,7 @@ def test_one_by_one_or_together_gives_the_same() -> None:
     assert ENGINE.caption(shown) == [caption for one in shown for caption in ENGINE.caption([one])]
     assert ENGINE.faces(shown) == [faces for one in shown for faces in ENGINE.faces([one])]
     assert len(ENGINE.see(shown)) == len(shown)
-    assert ENGINE.see([]) == ENGINE.caption([]) == ENGINE.faces([]) == []
+    assert (ENGINE.see([]), ENGINE.caption([]), ENGINE.faces([])) == ([], [], [])
 
 
 def test_the_same_picture_gives_the_same_from_another_engine() -> None:

@@ -40,7 +40,7 @@ def cropped(image: Image.Image) -> Image.Image:
 
 VARIATIONS: dict[str, Callable[[Image.Image], Picture]] = {
     "half size": lambda image: encoded(image.resize((image.width // 2, image.height // 2))),
-    "double size": lambda image: encoded(image.resize((image.width * 2, image.height * 2))),
+    "larger": lambda image: encoded(image.resize((image.width * 3 // 2, image.height * 3 // 2))),
     "other sides": lambda image: encoded(image.resize((image.width * 7 // 8, image.height * 4 // 5))),
     "jpeg 60": lambda image: encoded(image, quality=60),
     "webp": lambda image: encoded(image, "WEBP", 80),

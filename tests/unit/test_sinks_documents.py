@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pgvector import Vector
 
 from streamapp.sinks import sql
-from streamapp.sinks.bulk import LARGEST_REQUEST, Entry, Operation, Verdict, requests, verdict
+from streamapp.sinks.bulk import LARGEST_DOCUMENT_BYTES, REQUEST_BYTES, Entry, Operation, Verdict, requests, verdict
 from streamapp.sinks.documents import COMPUTED, columns, document, encode, select
 from streamapp.sinks.indices import INDICES, Index
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
@@ -117,20 +118,27 @@ def test_lines_of_a_bulk_request() -> None:
     assert [*map(orjson.loads, operation(None).lines())] == [{"delete": meta}]
 
 
-@given(st.lists(st.none() | st.integers(0, LARGEST_REQUEST + 100), max_size=8))
-def test_requests_are_full_but_not_more(sizes: list[int | None]) -> None:
-    operations = [operation(None if size is None else b"x" * size) for size in sizes]
+sizes = st.sampled_from([0, 100, REQUEST_BYTES // 2, REQUEST_BYTES, LARGEST_DOCUMENT_BYTES]) | st.integers(0, 10**6)
+
+
+def size(lines: list[bytes]) -> int:
+    return sum(len(line) + 1 for line in lines)
+
+
+@given(st.lists(st.none() | sizes, max_size=8))
+def test_requests_are_full_but_not_more(lengths: list[int | None]) -> None:
+    operations = [operation(None if length is None else b"x" * length) for length in lengths]
     made = list(requests(operations))
-    sent = [line for request in made if request for line in request]
-    fits = [o for o in operations if sum(len(line) + 1 for line in o.lines()) <= LARGEST_REQUEST]
-    assert sent == [line for o in fits for line in o.lines()]
-    assert made.count(None) == len(operations) - len(fits)
-    bytes_ = [sum(len(line) + 1 for line in request) if request else LARGEST_REQUEST for request in made]
-    assert max(bytes_, default=0) <= LARGEST_REQUEST
+    sendable = [o.lines() for o in operations if size(o.lines()) <= LARGEST_DOCUMENT_BYTES]
+    assert [line for request in made if request for line in request] == [line for lines in sendable for line in lines]
+    assert made.count(None) == len(operations) - len(sendable)
+    assert all(size(request) <= REQUEST_BYTES or len(request) == 2 for request in made if request)
+    for one, other in itertools.pairwise(made):
+        assert not (one and other) or size(one) + size(other[:2]) > REQUEST_BYTES
 
 
-def test_a_document_that_fits_in_no_request_keeps_its_place() -> None:
-    made = list(requests([operation(b"1"), operation(b"x" * LARGEST_REQUEST), operation(None)]))
+def test_a_document_that_is_too_large_keeps_its_place() -> None:
+    made = list(requests([operation(b"1"), operation(b"x" * LARGEST_DOCUMENT_BYTES), operation(None)]))
     assert [len(request) if request else None for request in made] == [2, None, 1]
 
 

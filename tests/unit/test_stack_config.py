@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from stack import elasticsearch, kafka
+from stack import elasticsearch, kafka, postgres
 from stack.account import can_execute, let_everyone_read, owned_directory, public_file, server_account
 from stack.errors import StackError
 
@@ -91,3 +93,19 @@ def test_what_the_account_cannot_reach_is_found_out(tmp_path: Path) -> None:
     assert not can_execute(program, account)
     owned = owned_directory(tmp_path / "owned", account)
     assert (owned.stat().st_uid, stat.S_IMODE(owned.stat().st_mode)) == (account.uid, 0o700)
+
+
+def test_the_pid_file_of_a_zombie_is_forgotten_and_that_of_a_process_stays(tmp_path: Path) -> None:
+    pid_file = tmp_path / "postmaster.pid"
+    postgres.forget_zombie(pid_file)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        pid_file.write_text(f"{child.pid}\n/data\n")
+        postgres.forget_zombie(pid_file)
+        assert pid_file.exists()
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        postgres.forget_zombie(pid_file)
+        assert not pid_file.exists()
+    pid_file.write_text(f"{child.pid}\n/data\n")
+    postgres.forget_zombie(pid_file)
+    assert pid_file.exists()

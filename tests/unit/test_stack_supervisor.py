@@ -79,7 +79,7 @@ def test_services_start_side_by_side(instance: Instance, make: Make) -> None:
 
 
 def test_a_service_that_ends_shows_the_end_of_its_log(instance: Instance, make: Make) -> None:
-    failing = make("failing", "for i in range(100): print('line', i)\nraise SystemExit('no such setting')")
+    failing = make("failing", "for i in range(100): print('line', i, flush=True)\nraise SystemExit('no such setting')")
     with pytest.raises(StackError) as caught:
         Supervisor(instance).up([failing])
     head, *lines = str(caught.value).splitlines()
@@ -115,7 +115,7 @@ def test_a_taken_port_is_named_before_anything_starts(instance: Instance, make: 
         services = [make("fine", READY + WAIT), make("redis", READY + WAIT, ports={"redis": port})]
         with pytest.raises(StackError) as caught:
             Supervisor(instance).up(services)
-    assert f"nothing was started: port {port} is taken by pid {os.getpid()} " in str(caught.value)
+    assert f"nothing was started:\n  port {port} is taken by pid {os.getpid()} " in str(caught.value)
     assert "`wipe --instance test`" in str(caught.value)
     assert not instance.log("fine").exists()
 
@@ -170,6 +170,7 @@ def test_descendants_that_outlive_their_parent_are_ended_before_a_new_start(inst
     Supervisor(instance).up([service])
     record = records.load(instance.records)["parent"]
     os.kill(record.main.pid, signal.SIGKILL)
+    psutil.Process(record.main.pid).wait()
     (orphan,) = records.living(record.descendants)
     Supervisor(instance).up([service])
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE

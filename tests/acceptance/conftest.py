@@ -1,0 +1,119 @@
+"""A whole system as people run it: servers, bridge and worker processes. Tests isolate by ids of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from running import Servers
+
+import samples
+import stack
+from demo.backend import Backend
+
+SETTINGS = {
+    "STREAMAPP_ENV_FILE": os.devnull,
+    "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1",
+    "STREAMAPP_POST_QUIET_SECONDS": "1.5",
+    "STREAMAPP_POST_TIMEOUT_SECONDS": "6",
+    "STREAMAPP_RETRY_SECONDS": "0.3",
+    "STREAMAPP_FETCH_TIMEOUT_SECONDS": "2",
+}
+_ids = itertools.count(int(time.time()) * 100, 10)  # also on an instance that is kept between runs
+
+
+class System:
+    """The processes of the run, to kill and to start again with the same settings."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self.environment = stack.environment(servers.instance)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        before = dict(os.environ)
+        os.environ.update(SETTINGS)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def up(self, *, workers: int = 1) -> None:
+        with self._settings():
+            stack.up(self.servers.instance, workers=workers)
+
+    def start(self, name: str) -> None:
+        with self._settings():
+            stack.start(name, self.servers.instance)
+
+    def kill(self, name: str) -> None:
+        stack.kill(name, self.servers.instance)
+
+    def down(self, *names: str) -> None:
+        stack.down(self.servers.instance, only=names)
+
+    async def dead_letters(self) -> list[dict[str, Any]]:
+        """All dead letters: headers as text, and the value."""
+        consumer = AIOKafkaConsumer(
+            "dead-letters",
+            bootstrap_servers=self.servers.kafka_url.removeprefix("kafka://"),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            group_id=None,
+        )
+        await consumer.start()
+        try:
+            end = await consumer.end_offsets(consumer.assignment())
+            letters: list[dict[str, Any]] = []
+            while any([await consumer.position(tp) < offset for tp, offset in end.items()]):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    letters += [
+                        {**{name: value.decode() for name, value in record.headers}, "value": record.value}
+                        for record in records
+                    ]
+            return letters
+        finally:
+            await consumer.stop()
+
+
+@pytest.fixture(scope="session")
+def system(servers: Servers) -> Iterator[System]:
+    """Bridge and one worker; stopped at the end of the run."""
+    running = System(servers)
+    running.up()
+    yield running
+    running.down("bridge", "worker-0", "worker-1")
+
+
+@pytest.fixture
+async def backend(system: System) -> AsyncIterator[Backend]:
+    async with Backend(system.environment) as connected:
+        await connected.add_user(15, "ana")
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The samples and some files that are no images, over HTTP; what is not there is a 404."""
+    folder: Path = tmp_path_factory.mktemp("images")
+    for name in samples.NAMES:
+        (folder / f"{name}.jpg").write_bytes(samples.path(name).read_bytes())
+    (folder / "text.jpg").write_text("I am a text, whatever my name says.\n")
+    (folder / "note.json").write_text(json.dumps({"no": "image"}))
+    with samples.serve(folder=folder) as url:
+        yield url
+
+
+@pytest.fixture
+def post_id() -> int:
+    """A post of this test's own; its media ids follow it."""
+    return next(_ids)
