@@ -4,7 +4,7 @@ WORKERS ?= 1
 ROUNDS ?= 25
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format servers up down wipe status bench clean
+.PHONY: help demo test test-all lint format servers up down wipe status bench generated clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -55,6 +55,10 @@ wipe: ## Stop all of it and delete its data
 
 status: .venv/runtime ## What runs, where
 	@$(BIN)/python -m stack status
+
+generated: .venv/runtime ## Write the files that are generated from the code
+	@$(BIN)/python -m stack.example > .env.example
+	@$(BIN)/python -m streamapp.contracts.docs > docs/contracts.md
 
 bench: .venv/runtime ## Latencies and rates of this machine
 	@$(BIN)/python -m bench

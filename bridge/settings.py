@@ -1,4 +1,6 @@
-"""The bridge's settings: environment variables `STREAMAPP_*`, or the file `.env`."""
+"""The bridge's settings: environment variables `STREAMAPP_*`, or the file `.env` (or STREAMAPP_ENV_FILE)."""
+
+import os
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -7,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Everything that can be set; the environment variable is `STREAMAPP_` and the name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAMAPP_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMAPP_", env_file=os.environ.get("STREAMAPP_ENV_FILE", ".env"), extra="ignore"
+    )
 
     redis_url: str = Field("redis://127.0.0.1:36379/0", description="The Redis that holds the streams.")
     kafka_url: str = Field(

@@ -37,7 +37,7 @@ def service(instance: Instance) -> Service:
             "ES_JAVA_HOME": str(java),
             "ES_PATH_CONF": str(directory / "config"),
             "ES_TMPDIR": str(directory / "tmp"),
-            "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={directory}/tmp",
+            "CLI_JAVA_OPTS": launcher_options(directory),
         },
         account=server_account(),
         stop_timeout=60,
@@ -57,6 +57,14 @@ def configure(home: Path, directory: Path, *, http: int, transport: int) -> None
     }
     for name, text in texts.items():
         public_file(directory / "config" / name, text)
+
+
+def launcher_options(directory: Path) -> str:
+    """What keeps the launcher's own temporary files out of /tmp.
+
+    Its script splits the options at blanks, so a path that has one cannot be given.
+    """
+    return "" if len(str(directory).split()) > 1 else f"-Djava.io.tmpdir={directory}/tmp"
 
 
 def settings(directory: Path, *, http: int, transport: int) -> str:

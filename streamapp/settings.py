@@ -123,17 +123,3 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """The settings of this process, read once."""
     return Settings()
-
-
-def env_example() -> str:
-    """The text of `.env.example`: each setting with its meaning and default."""
-    lines = ["# Settings of streamapp, each with its default. Copy to .env and change what differs.", ""]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        value = ",".join(default) if isinstance(default, tuple) else str(default)
-        lines += [f"# {field.description}", f"#STREAMAPP_{name.upper()}={value}", ""]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(env_example(), end="")  # noqa: T201

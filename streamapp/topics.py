@@ -3,16 +3,12 @@ changes meet in one worker."""
 
 from __future__ import annotations
 
-import logging
-
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from streamapp.contracts import INBOUND, OUTBOUND
 from streamapp.names import INTERNAL, TABLES
 from streamapp.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 class TopicMismatch(Exception):
@@ -20,7 +16,7 @@ class TopicMismatch(Exception):
 
 
 async def ensure(settings: Settings) -> list[str]:
-    """Create missing topics and return their names. Raises TopicMismatch."""
+    """Create missing topics and return their names. Raises TopicMismatch, or aiokafka's KafkaError."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_servers)
     await admin.start()
     try:
@@ -34,22 +30,27 @@ async def ensure(settings: Settings) -> list[str]:
                 "Partitions of a keyed topic cannot be changed: set the setting to what exists, or use new topics."
             )
         missing = [name for name in wanted if name not in existing]
-        for name in missing:
-            await _create(admin, name, settings, cleanup="compact" if name in changelogs else "delete")
+        if missing:
+            await _create(admin, {name: "compact" if name in changelogs else "delete" for name in missing}, settings)
         return missing
     finally:
         await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, name: str, settings: Settings, *, cleanup: str) -> None:
-    topic = NewTopic(
-        name=name,
-        num_partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-        topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": cleanup},
+async def _create(admin: AIOKafkaAdminClient, cleanup: dict[str, str], settings: Settings) -> None:
+    """Create topics by name with their cleanup policy; who else creates one at the same time does no harm."""
+    response = await admin.create_topics(
+        [
+            NewTopic(
+                name=name,
+                num_partitions=settings.partitions,
+                replication_factor=settings.replication_factor,
+                topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": policy},
+            )
+            for name, policy in cleanup.items()
+        ]
     )
-    try:
-        await admin.create_topics([topic])
-        logger.info("created topic %s", name)
-    except TopicAlreadyExistsError:
-        pass  # the bridge, or another worker, was faster
+    for name, code, message in response.topic_errors:  # the client does not raise them
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise error(f"{name}: {message}")

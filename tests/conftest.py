@@ -12,6 +12,8 @@ from running import Servers
 import stack
 from stack.instance import instances_directory
 
+pytest_plugins = ["system"]
+
 KEPT = os.environ.get("STREAMAPP_TEST_INSTANCE")  # an instance to use as it is and to leave running
 
 

@@ -63,7 +63,7 @@ FROM (
     ORDER BY next_attempt LIMIT $1 FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE a.table_name = due.table_name AND a.pk = due.pk
-RETURNING a.change
+RETURNING a.table_name, a.pk, a.revision, a.change
 
 -- refuse_awaiting --
 -- Kept to be seen; only a newer change of the row starts it again.

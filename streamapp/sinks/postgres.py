@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
+import msgspec
 import orjson
 from pgvector.asyncpg import register_vector
 
@@ -16,6 +18,8 @@ from streamapp.sinks import sql
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
 from streamapp.sinks.rows import Values, sort
+
+logger = logging.getLogger(__name__)
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -70,17 +74,26 @@ class AwaitedRow:
 
 
 async def open_pool(url: str, *, max_size: int = 4) -> Pool:
-    """A pool that knows vectors. It connects when asked for a connection, so a database that is down is not noticed
-    here. Raises ValueError, then, where pgvector is not installed."""
+    """A pool that knows vectors. It connects when it is asked for a connection: a database that is down, or that was
+    never migrated, is noticed (and waited for) then."""
     return await asyncpg.create_pool(
         url,
         min_size=0,
         max_size=max_size,
-        init=register_vector,
+        init=_know_vectors,
         command_timeout=60,
         # A worker that is frozen in a transaction must not keep a post locked.
         server_settings={"application_name": "streamapp", "idle_in_transaction_session_timeout": "60s"},
     )
+
+
+async def _know_vectors(connection: asyncpg.Connection[Any]) -> None:
+    try:
+        await register_vector(connection)
+    except ValueError as error:  # it has no type of this name
+        raise asyncpg.UndefinedObjectError(
+            f"pgvector is not installed, are the migrations applied? ({error})"
+        ) from error
 
 
 class ReadModels:
@@ -112,8 +125,17 @@ class ReadModels:
     async def retry_awaiting(self, limit: int = 100) -> Outcome:
         """Try again what is due, at most `limit` rows; any worker may. Raises Unavailable."""
         due = await self._ask("claim_awaiting", limit, list(self._upserts))
-        pieces = [piece for entry in due for piece in split(decode_change(entry["change"]))]
-        return await self._apply([piece for piece in pieces if not isinstance(piece, Refused)])
+        pieces: list[Piece] = []
+        for entry in due:
+            try:
+                pieces += [piece for piece in split(decode_change(entry["change"])) if not isinstance(piece, Refused)]
+            except msgspec.MsgspecError as error:  # of another release, or somebody's hand
+                logger.error(
+                    "row %s of %s awaits a change that can not be read: %s", entry["pk"], entry["table_name"], error
+                )
+                key = [entry["table_name"]], [entry["pk"]], [entry["revision"]]
+                await self._ask("refuse_awaiting", *key, [str(error)])
+        return await self._apply(pieces)
 
     async def awaiting(self, post_id: str) -> list[AwaitedRow]:
         """What a post waits for. Raises Unavailable."""

@@ -6,8 +6,9 @@ import asyncio
 import json
 
 import pytest
-from acceptance_support import aggregates, answered
+from results import aggregates, answered, letter_of
 from running import Servers
+from system import System
 
 from demo.backend import Backend, Fields, until
 
@@ -24,10 +25,8 @@ async def _error(backend: Backend, correlation_id: str) -> Fields:
 
 
 async def test_bad_messages_are_dead_lettered_with_their_cause_and_neighbours_go_on(
-    system: object, backend: Backend, images: str, post_id: int
+    system: System, backend: Backend, images: str, post_id: int
 ) -> None:
-    from acceptance_support import letter_of
-
     await backend.send("post-image-processing", mediaId=1, mediaUrl=f"{images}/beach.jpg", correlationId="no-post")
     await backend.send("post-aggregation-trigger", postId=post_id, allMediaIds='[1, {"no":', correlationId="bad-list")
     await backend.send("post-image-processing", postId=post_id, mediaId=post_id + 1, correlationId="no-url")
@@ -84,9 +83,7 @@ async def test_a_server_that_does_not_answer_is_tried_again_and_then_given_up(ba
     await until(given_up, what="three attempts")
 
 
-async def test_bytes_that_are_no_text(system: object, backend: Backend, post_id: int) -> None:
-    from acceptance_support import letter_of
-
+async def test_bytes_that_are_no_text(system: System, backend: Backend, post_id: int) -> None:
     await backend.redis.xadd("post-image-processing", {b"postId": b"\xff\xfe", b"correlationId": b"no-text"})
     letter = await letter_of(system, "no-text")
     assert "postId" in letter["error"]

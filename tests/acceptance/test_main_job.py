@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from acceptance_support import aggregates, answered
+from results import aggregates, answered
 from running import Servers
 
 from demo.backend import Backend, until

@@ -252,6 +252,19 @@ async def test_who_dies_while_retrying_loses_nothing(pool: Pool, models: ReadMod
     assert await ReadModels(pool).retry_awaiting() == Outcome(changed=1)
 
 
+async def test_a_change_that_can_not_be_read_stops_nothing(
+    pool: Pool, models: ReadModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    await models.write([media_changed(view("10")), media_changed(view("11"))])
+    await backend_post(pool, 1, [10, 11])
+    await pool.execute("UPDATE awaiting SET change = '{}' WHERE pk = 10")
+    await due(pool)
+    assert await models.retry_awaiting() == Outcome(changed=1)
+    (left,) = await models.awaiting("1")
+    assert left.refused
+    assert f"row 10 of {MEDIA_SEARCH} awaits a change that can not be read" in caplog.text
+
+
 async def test_retries_at_once_do_not_meet(pool: Pool, models: ReadModels) -> None:
     media = [view(str(n)) for n in range(100, 150)]
     await models.write([media_changed(m) for m in media])
@@ -413,12 +426,14 @@ async def test_trouble_is_not_the_changes_fault(pool: Pool, url: str) -> None:
             await call
 
 
-async def test_a_missing_table_is_waited_for(servers: Any) -> None:
+async def test_a_database_without_our_schema_is_waited_for(servers: Any) -> None:
     async with database(servers.postgres_url, migrated=False) as url:
+        pool = await open_pool(url)
+        with pytest.raises(Unavailable, match="pgvector is not installed"):
+            await ReadModels(pool).write([media_changed(view())])
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE EXTENSION vector")
         await connection.close()
-        pool = await open_pool(url)
         with pytest.raises(Unavailable, match="UndefinedTableError"):
             await ReadModels(pool).write([media_changed(view())])
         await pool.close()

@@ -51,6 +51,11 @@ def test_the_jvm_is_not_told_of_modules_that_a_reduced_runtime_lacks() -> None:
     assert not any("add-modules" in option for option in options)
 
 
+def test_the_launcher_is_given_no_path_that_its_script_would_split() -> None:
+    assert elasticsearch.launcher_options(Path("/d")) == "-Djava.io.tmpdir=/d/tmp"
+    assert elasticsearch.launcher_options(Path("/d e")) == ""
+
+
 def test_a_public_file_is_readable_and_never_written_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from system import System
+
 from demo.backend import Backend, Fields, until
 
 PER_IMAGE = 5  # results on ml-insights-results
@@ -32,7 +34,7 @@ async def aggregates(backend: Backend, post_id: int | str, *, count: int = 1, se
     return found
 
 
-async def letter_of(system: Any, correlation_id: str) -> dict[str, Any]:
+async def letter_of(system: System, correlation_id: str) -> dict[str, Any]:
     """The dead letter whose original has this correlation id."""
 
     async def found() -> dict[str, Any] | None:

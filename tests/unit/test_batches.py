@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from streamapp.batches import Batches
+
+
+async def test_whoever_waits_while_a_batch_is_at_work_forms_the_next() -> None:
+    seen: list[list[int]] = []
+
+    async def double(items: Sequence[int]) -> list[int]:
+        seen.append(list(items))
+        await asyncio.sleep(0.01)
+        return [2 * item for item in items]
+
+    batches = Batches(double, size=3)
+    assert await asyncio.gather(*(batches.add(n) for n in range(6))) == [0, 2, 4, 6, 8, 10]
+    assert seen == [[0, 1, 2], [3, 4, 5]]
+
+
+async def test_a_failure_reaches_everybody_of_its_batch_and_nobody_else() -> None:
+    async def fail_on_zero(items: Sequence[int]) -> list[int]:
+        if 0 in items:
+            raise ValueError("zero")
+        return list(items)
+
+    batches = Batches(fail_on_zero, size=2)
+    results = await asyncio.gather(*(batches.add(n) for n in range(4)), return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["ValueError", "ValueError", "int", "int"]
+
+
+async def test_an_abandoned_caller_does_not_stop_the_others() -> None:
+    async def echo(items: Sequence[int]) -> list[int]:
+        await asyncio.sleep(0.01)
+        return list(items)
+
+    batches = Batches(echo, size=10)
+    first, second = asyncio.create_task(batches.add(1)), asyncio.create_task(batches.add(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 2
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await batches.add(3) == 3
