@@ -14,15 +14,15 @@ from streamapp.batches import Batches
 from streamapp.dead_letters import dead_letter_headers
 from streamapp.engines.base import Engine
 from streamapp.engines.registry import load
+from streamapp.errors import Unavailable
 from streamapp.events import Change
 from streamapp.media.cache import Pictures
 from streamapp.media.fetch import Fetcher
 from streamapp.names import DEAD_LETTERS
 from streamapp.settings import Settings
-from streamapp.sinks.documents import encode
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import connect
-from streamapp.sinks.postgres import ReadModels, Unavailable, open_pool
+from streamapp.sinks.postgres import ReadModels, open_pool
 
 logger = logging.getLogger(__name__)
 
@@ -94,17 +94,18 @@ class Resources:
     async def _retry_awaiting(self) -> None:
         while True:
             try:
-                await self.read_models.retry_awaiting()
+                for change, why in (await self.read_models.retry_awaiting()).refused:
+                    logger.warning("awaited rows of post %s refused: %s", change.post_id, why)
                 self._awaiting_error = None
             except Unavailable as exc:
                 self._awaiting_error = str(exc)
             await asyncio.sleep(AWAITING_EVERY)
 
-    async def _reject(self, table: str, pk: int, version: int, document: Any, error: str) -> None:
+    async def _reject(self, table: str, pk: int, version: int, document: bytes, error: str) -> None:
         """Keep a document that Elasticsearch refused."""
         headers = dead_letter_headers(origin=f"es:{table}:{pk}:{version}", error=ValueError(error), headers={})
         raw = {name: text.encode() for name, text in headers.items()}
-        await (await self._dead_letters.send(key=str(pk).encode(), value=encode(document), headers=raw))
+        await (await self._dead_letters.send(key=str(pk).encode(), value=document, headers=raw))
 
     async def awaiting(self, post_id: str) -> Any:
         """What rows of a post wait for, or why that is unknown."""

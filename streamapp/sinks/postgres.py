@@ -13,6 +13,7 @@ import msgspec
 import orjson
 from pgvector.asyncpg import register_vector
 
+from streamapp.errors import Unavailable
 from streamapp.events import Change, decode_change, encode
 from streamapp.sinks import sql
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
@@ -38,10 +39,6 @@ DATA_ERRORS = (
 # What the database or the way to it can say; anything else is an error of this program. InternalClientError is what
 # asyncpg says when the server ends the connection while it begins a statement.
 TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-class Unavailable(Exception):
-    """The database can not do it now. Wait and do the same again: what was written already stays as it is."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,8 +25,9 @@ from sinks_support import (
     view,
 )
 
+from streamapp.errors import Unavailable
 from streamapp.events import Change, ImageCaptioning, ImageEmbedding, MediaChanged
-from streamapp.sinks.postgres import Outcome, Pool, ReadModels, Unavailable, open_pool
+from streamapp.sinks.postgres import Outcome, Pool, ReadModels, open_pool
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 
 

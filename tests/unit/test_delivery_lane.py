@@ -19,7 +19,8 @@ class FakeMessage:
 
 class FakeEvent:
     def __init__(self, offset: int, acked: list[int]) -> None:
-        self.message, self.headers, self._acked = FakeMessage(offset, b"v%d" % offset), {}, acked
+        self.message, self._acked = FakeMessage(offset, b"v%d" % offset), acked
+        self.headers: dict[str, bytes] = {}
 
     def ack(self) -> None:
         self._acked.append(self.message.offset)

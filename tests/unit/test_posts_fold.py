@@ -239,7 +239,8 @@ def test_media_added_after_the_trigger_belong_to_the_post() -> None:
     world.answer_all()
     assert world.payloads[-1].summary.media_ids == ("201", "202")
     world.tell(triggered("202", clock=9))  # the newest request names the set
-    assert world.payloads[-1].summary.media_ids == ("202",)
+    assert world.payloads[-1].media[0].media_id == "202"
+    assert len(world.payloads[-1].media) == 1
 
 
 def test_an_update_changes_the_set_of_media() -> None:

@@ -1,0 +1,1 @@
+"""Figures of this machine: `make bench`. Never part of the tests."""

@@ -1,0 +1,57 @@
+"""`make bench`: figures of the whole system and of the bridge, on servers of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+import samples
+import stack
+from bench import carrying, machine, pipeline
+from demo.backend import Backend
+
+INSTANCE = "bench"
+POSTS = 200
+MESSAGES = 20_000
+
+
+async def measure() -> dict[str, object]:
+    """All figures; the bare loop runs before and after, so that a machine that is busy with other things shows."""
+    environment = stack.environment(INSTANCE)
+    bare = [pipeline.bare(40)]
+    with samples.serve() as url:
+        async with Backend(environment) as backend:
+            await pipeline.burst(backend, url, 20)  # warm
+            idle = await pipeline.alone(backend, url, 20)
+            burst = await pipeline.burst(backend, url, POSTS)
+    kafka = environment["STREAMAPP_KAFKA_URL"].removeprefix("kafka://")
+    bridge = await carrying.carry(environment["STREAMAPP_REDIS_URL"], kafka, MESSAGES)
+    bare.append(pipeline.bare(40))
+    loop = round(sum(bare) / len(bare), 1)
+    burst["of_bare_loop"] = round(burst["images_per_second"] / loop, 2)
+    return {"bare_loop_images_per_second": loop, "idle": idle, "burst": burst, "bridge": bridge}
+
+
+def main() -> int:
+    """0 when everything was measured."""
+    for name in [name for name in os.environ if name.startswith("STREAMAPP_")]:
+        del os.environ[name]
+    os.environ |= {"STREAMAPP_ENV_FILE": os.devnull, "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1"}
+    stack.wipe(INSTANCE)
+    try:
+        stack.up(INSTANCE, workers=1)
+        figures = asyncio.run(measure())
+    except (stack.StackError, TimeoutError) as exc:
+        print(f"The bench failed: {exc}", file=sys.stderr)
+        return 1
+    finally:
+        stack.wipe(INSTANCE)
+    print(json.dumps({"machine": machine.machine(), **figures}, indent=2))
+    print(f"kept in {machine.keep(figures)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""Images through the whole system: latencies from the ids Redis gave (milliseconds of its clock), and images/s."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from typing import Any, TypeAlias
+
+import samples
+from bench.machine import percentiles
+from demo.backend import Backend, Fields
+from streamapp.engines.pixel import Pixel
+from streamapp.media.image import decode
+
+IMAGES = ("beach", "beach_people", "beach_sunset", "forest", "street")
+PER_POST = 2
+RESULTS = 6  # messages per image: five insights and the faces
+Entries: TypeAlias = list[tuple[str, list[tuple[str, Fields]]]]
+_posts = itertools.count(int(time.time()) * 1000)
+
+
+def bare(images: int) -> float:
+    """Images/s of the same work in a plain loop of one process: decode and all three looks, nothing else."""
+    engine = Pixel(image_dim=512, face_dim=1024, max_faces=32)
+    files = [samples.path(name).read_bytes() for name in IMAGES]
+    begin = time.perf_counter()
+    for raw in itertools.islice(itertools.cycle(files), images):
+        picture = decode(raw, max_pixels=50_000_000)
+        engine.see([picture])
+        engine.caption([picture])
+        engine.faces([picture])
+    return images / (time.perf_counter() - begin)
+
+
+async def burst(backend: Backend, url: str, posts: int) -> dict[str, Any]:
+    """All posts at once, each with its trigger."""
+    ids = [next(_posts) for _ in range(posts)]
+    asked = {}
+    begin = time.perf_counter()
+    for post in ids:
+        asked[str(post)] = await _post(backend, url, post)
+    results, enriched = await _collect(backend, {str(post) for post in ids})
+    seconds = time.perf_counter() - begin
+    return {
+        "posts": posts,
+        "images": posts * PER_POST,
+        "images_per_second": round(posts * PER_POST / seconds, 1),
+        "last_result_to_enriched_ms": percentiles([enriched[post] - max(results[post]) for post in asked]),
+        "xadd_to_first_result_ms": percentiles([min(results[post]) - asked[post] for post in asked]),
+    }
+
+
+async def alone(backend: Backend, url: str, posts: int) -> dict[str, Any]:
+    """One post at a time on an idle system."""
+    first, last = [], []
+    for _ in range(posts):
+        post = next(_posts)
+        asked = await _post(backend, url, post)
+        results, enriched = await _collect(backend, {str(post)})
+        first.append(min(results[str(post)]) - asked)
+        last.append(enriched[str(post)] - max(results[str(post)]))
+    return {
+        "posts": posts,
+        "xadd_to_first_result_ms": percentiles(first),
+        "last_result_to_enriched_ms": percentiles(last),
+    }
+
+
+async def _post(backend: Backend, url: str, post: int) -> int:
+    """Ask for the images of a post and its aggregate; Redis's time of the first message."""
+    media = [post * 10 + n for n in range(PER_POST)]
+    entries = [
+        await backend.request_image(post, media_id, f"{url}/{IMAGES[(post + n) % len(IMAGES)]}.jpg")
+        for n, media_id in enumerate(media)
+    ]
+    await backend.trigger(post, *media)
+    return _ms(entries[0])
+
+
+async def _collect(backend: Backend, posts: set[str]) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Times of the results and of the aggregate of each post, once all are there."""
+    results: dict[str, list[int]] = {post: [] for post in posts}
+    enriched: dict[str, int] = {}
+    at = dict.fromkeys(("ml-insights-results", "face-detection-results", "post-insights-enriched"), "0")
+    while len(enriched) < len(posts) or any(len(times) < RESULTS * PER_POST for times in results.values()):
+        for stream, entries in await _read(backend, at):
+            for entry_id, fields in entries:
+                post = fields.get("postId", "")
+                at[stream] = entry_id
+                if post in posts and stream == "post-insights-enriched":
+                    enriched.setdefault(post, _ms(entry_id))
+                elif post in posts:
+                    results[post].append(_ms(entry_id))
+    return results, enriched
+
+
+async def _read(backend: Backend, at: dict[str, str]) -> Entries:
+    found: Entries = await asyncio.wait_for(backend.redis.xread(at, count=1000, block=60_000), 90)  # type: ignore[assignment, arg-type]
+    if not found:
+        raise TimeoutError("no result for 60 s")
+    return found
+
+
+def _ms(entry_id: str) -> int:
+    return int(entry_id.split("-")[0])
