@@ -96,7 +96,7 @@ async def _collect(backend: Backend, posts: set[str]) -> tuple[dict[str, list[in
 
 
 async def _read(backend: Backend, at: dict[str, str]) -> Entries:
-    found: Entries = await asyncio.wait_for(backend.redis.xread(at, count=1000, block=60_000), 90)  # type: ignore[assignment, arg-type]
+    found: Entries = await asyncio.wait_for(backend.redis.xread(at, count=1000, block=60_000), 90)  # type: ignore[arg-type]
     if not found:
         raise TimeoutError("no result for 60 s")
     return found
