@@ -37,8 +37,9 @@ async def one_image(backend: Backend, images: str) -> None:
     for result in await backend.results("ml-insights-results", 100):
         say(f"            {result['service']:18} {_gist(result)}")
     await backend.trigger(100, 201)
-    _enriched(await _aggregate(backend, 100))
+    result = await _aggregate(backend, 100)
     clock.step("XADD post-aggregation-trigger → post-insights-enriched")
+    _show(result)
     await until(lambda: backend.search("forest"), what="the document of the forest")
     clock.step("the image is found by “forest”")
 
@@ -57,8 +58,9 @@ async def three_images(backend: Backend, images: str) -> None:
     for result in await backend.results("face-detection-results", 101):
         say(f"            media {result['mediaId']}: {result['facesDetected']} faces")
     await backend.trigger(101, *urls)
-    _enriched(await _aggregate(backend, 101))
-    clock.step("aggregated over all three")
+    result = await _aggregate(backend, 101)
+    clock.step("XADD post-aggregation-trigger → post-insights-enriched over all three")
+    _show(result)
 
 
 async def a_missing_image(backend: Backend, images: str) -> None:
@@ -70,8 +72,9 @@ async def a_missing_image(backend: Backend, images: str) -> None:
     for media_id, url in urls.items():
         await backend.request_image(102, media_id, url)
     await backend.trigger(102, *urls)
-    _enriched(await _aggregate(backend, 102))
-    clock.step("given at once as partial")
+    result = await _aggregate(backend, 102)
+    clock.step("given at once, as partial")
+    _show(result)
     story = await backend.story(102)
     say(f"            GET /posts/102: {story['state']}, because")
     for line in story["why"]:
@@ -124,7 +127,7 @@ def _gist(result: Fields) -> str:
     return text if len(text) < 60 else f"{text[:48]} … ({text.count(',') + 1} numbers)"
 
 
-def _enriched(result: Fields) -> None:
+def _show(result: Fields) -> None:
     names = ("completeness", "inferredEventType", "isSafe", "totalFaces", "aggregatedTags", "aggregatedScenes")
     for name in (*names, "combinedCaption"):
         say(f"            {name:18} {result[name]}")

@@ -60,13 +60,17 @@ def why(post: Post, rows: Sequence[Media]) -> list[str]:
             reasons: dict[str, list[str]] = {}
             for lack in missing(row):
                 reasons.setdefault(lack.reason, []).append(str(lack.service))
-            lines += [f"media {row.media_id}, {', '.join(services)}: {text}" for text, services in reasons.items()]
+            lines += [f"media {row.media_id}, {_names(services)}: {text}" for text, services in reasons.items()]
     lines += [f"media {media_id}: named by the request, never registered" for media_id in wanted.unseen]
     if wanted.absent:
         lines.append(f"{wanted.absent} more media announced, never registered")
     if not wanted.known and not lines and not finished(post):
         lines.append("no trigger has come: whole when no media is added for POST_QUIET_SECONDS")
     return lines
+
+
+def _names(services: list[str]) -> str:
+    return "all services" if len(services) == len(SERVICES) else ", ".join(services)
 
 
 def _media(row: Media) -> dict[str, Any]:
