@@ -91,6 +91,24 @@ async def test_kill_9_in_the_middle_changes_nothing(
     assert len({(m["mediaId"], m["service"]) for m in insights}) == len(insights) == 15
 
 
+@pytest.mark.parametrize("victim", ["kafka", "redis", "postgres", "elasticsearch"])
+async def test_kill_9_of_a_server_changes_nothing(
+    system: System, backend: Backend, images: str, post_id: int, victim: str
+) -> None:
+    calm = post_id + 5_000_000
+    await post_three(backend, images, calm)
+    undisturbed = await outcome(backend, calm)
+
+    await post_three(backend, images, post_id)
+    await asyncio.sleep(0.15)
+    await asyncio.to_thread(system.kill, victim)
+    await asyncio.sleep(2)
+    await asyncio.to_thread(system.start, victim)
+    async with Backend(system.environment) as after:  # the old connections are dead
+        assert await outcome(after, post_id) == undisturbed
+        assert await doubled(after, post_id) == []
+
+
 async def test_sigterm_ends_both_quickly_and_loses_nothing(
     system: System, backend: Backend, images: str, post_id: int
 ) -> None:
