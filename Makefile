@@ -36,6 +36,7 @@ lint: .venv/development
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/streamapp contracts --check
 
 format: .venv/development ## Put the code in its form
 	@$(BIN)/ruff check --fix
@@ -58,7 +59,7 @@ status: .venv/runtime ## What runs, where
 
 generated: .venv/runtime ## Write the files that are generated from the code
 	@$(BIN)/python -m stack.example > .env.example
-	@$(BIN)/python -m streamapp.contracts.docs > docs/contracts.md
+	@$(BIN)/streamapp contracts --write
 
 bench: .venv/runtime ## Latencies and rates of this machine
 	@$(BIN)/python -m bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import subprocess
 import threading
@@ -23,11 +24,19 @@ from stack.records import Mark, Record
 from stack.service import Service
 
 POLL_SECONDS = 0.05
+RELEASE_SECONDS = 5.0  # until a port that our own killed process held counts as taken
 KILL_TIMEOUT = 10.0  # a killed process is gone at once, unless the kernel waits for a device
 
 # Children outlive their Popen on purpose. Kept, so that the interpreter neither warns about them nor forgets
 # to collect the exit status of one that ends while this process still runs.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    """Those that still run stay: without a return code Popen would warn of each of them."""
+    for child in _children.values():
+        child.returncode = child.returncode or 0
 
 
 class Supervisor:
@@ -59,6 +68,11 @@ class Supervisor:
         missing = [service for service in services if not self.alive(service.name)]
         for service in missing:
             self._end(service.name)
+        # The kernel may close the sockets of a killed process of many threads a moment after the process is gone.
+        ours = [port for s in missing if s.name in self._records for port in s.ports.values()]
+        deadline = time.monotonic() + RELEASE_SECONDS
+        while not all(map(ports.is_free, ours)) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         taken = [
             f"port {port} is taken{ports.holder(port)}; {service.name} needs it ({_remedy(self._instance.name, role)})"
             for service in missing

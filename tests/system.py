@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -38,9 +39,9 @@ class System:
         self.environment = stack.environment(servers.instance)
 
     @contextmanager
-    def _settings(self) -> Iterator[None]:
+    def _settings(self, **more: str) -> Iterator[None]:
         before = dict(os.environ)
-        os.environ.update(SETTINGS)
+        os.environ.update(SETTINGS | more)
         try:
             yield
         finally:
@@ -54,6 +55,16 @@ class System:
     def start(self, name: str) -> None:
         with self._settings():
             stack.start(name, self.servers.instance)
+
+    async def restart_worker(self, **more: str) -> None:
+        """The worker anew, with other settings than the run's."""
+
+        def restart() -> None:
+            self.down("worker-0")
+            with self._settings(**more):
+                stack.start("worker-0", self.servers.instance)
+
+        await asyncio.to_thread(restart)
 
     def kill(self, name: str) -> None:
         stack.kill(name, self.servers.instance)

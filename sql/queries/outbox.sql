@@ -34,3 +34,16 @@ FROM (
     FOR UPDATE OF e SKIP LOCKED
 ) AS later
 WHERE o.table_name = later.table_name AND o.pk = later.pk
+
+-- hint --
+-- As if the rows had just changed: read again, sent again, and deleted there where they are gone here.
+INSERT INTO es_outbox AS o (table_name, pk, version)
+SELECT $1, pk, nextval('es_version') FROM (SELECT DISTINCT unnest($2::bigint[]) AS pk) AS hinted ORDER BY pk
+ON CONFLICT (table_name, pk) DO UPDATE
+SET version = nextval('es_version'), leased_until = '-infinity', attempts = 0, last_error = NULL
+
+-- media_of_post --
+SELECT media_id FROM read_model_media_search WHERE post_id = $1
+
+-- wake --
+SELECT pg_notify('es_outbox', '')

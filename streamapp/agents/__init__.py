@@ -1,5 +1,5 @@
 """The agents: thin, each one lane. Importing this package registers them."""
 
-from streamapp.agents import captions, faces, ingest, posts, publish, sink, ticker, vision
+from streamapp.agents import captions, faces, ingest, posts, publish, sink, sync, ticker, vision
 
-__all__ = ["captions", "faces", "ingest", "posts", "publish", "sink", "ticker", "vision"]
+__all__ = ["captions", "faces", "ingest", "posts", "publish", "sink", "sync", "ticker", "vision"]

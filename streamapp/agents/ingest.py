@@ -28,20 +28,29 @@ from streamapp.names import POST_EVENTS
 
 async def handle(event: EventT[Any]) -> None:
     """One message in, one fact out."""
+    if (request := await request_of(event)) is not None:
+        fact = fact_of(request, clock=entry_id_of(event), at=time.time_ns() // 1_000_000)
+        await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
+
+
+async def request_of(event: EventT[Any]) -> Request | None:
+    """What a mirrored message asks for; None when it cannot be read, which is then told."""
     stream = event.message.topic
-    headers = dict(event.headers or {})
-    entry_id = headers.get("redis-id", b"").decode() or f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
     fields: dict[str, str] = {}
     try:
         fields = fields_of(stream, payload(event))
-        request = read(stream, fields, entry_id)
+        return read(stream, fields, entry_id_of(event))
     except ContractError as exc:
         await dead_letter(app.outbox, event, exc)
-        if (message := refused(exc, fields, entry_id)) is not None:
+        if (message := refused(exc, fields, entry_id_of(event))) is not None:
             await app.outbox.send_message(message)
-        return
-    fact = fact_of(request, clock=entry_id, at=time.time_ns() // 1_000_000)
-    await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
+        return None
+
+
+def entry_id_of(event: EventT[Any]) -> str:
+    """The Redis entry id the bridge gave; of a record that others produced, its time and offset in that form."""
+    raw = dict(event.headers or {}).get("redis-id")
+    return raw.decode() if raw else f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
 
 
 def fact_of(request: Request, *, clock: str, at: int) -> Event:

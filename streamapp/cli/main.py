@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, TypeAlias
 
 import click
 import orjson
 
+from streamapp.cli import contracts as wire
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
 from streamapp.cli.search import search_media
+
+Found: TypeAlias = tuple[bool, Any, str]
+"""Whether all is good, the body for --json, the text for people."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,9 +24,13 @@ def main() -> None:
     """Operate streamapp. Settings come from STREAMAPP_* variables or .env."""
 
 
-def _finish(work: Coroutine[Any, Any, tuple[bool, Any, str]], *, as_json: bool) -> None:
-    """Print what work found, and exit 1 where it found something wrong. It gives (good, body, text)."""
-    good, body, text = asyncio.run(work)
+def _finish(work: Coroutine[Any, Any, Found], *, as_json: bool) -> None:
+    _show(asyncio.run(work), as_json=as_json)
+
+
+def _show(found: Found, *, as_json: bool) -> None:
+    """Print what was found, and exit 1 where something is wrong."""
+    good, body, text = found
     click.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2, default=str).decode() if as_json else text)
     raise SystemExit(0 if good else 1)
 
@@ -57,3 +66,26 @@ def inspect_post_command(post_id: str, as_json: bool) -> None:
 def search(text: str, limit: int, unsafe: bool, as_json: bool) -> None:
     """Find images by words."""
     _finish(search_media(text, limit=limit, safe_only=not unsafe), as_json=as_json)
+
+
+@main.group(invoke_without_command=True)
+@click.option("--check", is_flag=True, help="Exit 1 when the file is not what the code generates.")
+@click.option("--write", is_flag=True, help="Write the file.")
+@click.option("--file", default="docs/contracts.md", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+@_json
+@click.pass_context
+def contracts(context: click.Context, check: bool, write: bool, file: Path, as_json: bool) -> None:
+    """The wire: its generated documentation, and explanations of messages."""
+    if context.invoked_subcommand is None:
+        if not check and not write:
+            raise click.UsageError("say --check, --write, or explain FILE")
+        _show(wire.check(file, write=write), as_json=as_json)
+
+
+@contracts.command("explain")
+@click.argument("file", type=click.File(encoding="utf-8", errors="surrogateescape"))
+@click.option("--stream", help="The stream the messages are of; guessed without it.")
+@_json
+def explain_command(file: IO[str], stream: str | None, as_json: bool) -> None:
+    """How is a message read, and why is it refused? FILE (or -) holds redis-cli output or JSON."""
+    _show(wire.explained(file.read(), stream), as_json=as_json)

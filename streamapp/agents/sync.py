@@ -1,0 +1,37 @@
+"""The backend's hints that rows have changed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from faust.types import EventT, StreamT
+
+from streamapp.agents.channel import channel
+from streamapp.agents.ingest import request_of
+from streamapp.app import app
+from streamapp.contracts import SyncRequest
+from streamapp.contracts.streams import SYNC
+from streamapp.sinks.hints import UnknownRow, hint
+
+logger = logging.getLogger(__name__)
+
+
+async def handle(event: EventT[Any]) -> None:
+    """Put the rows of one hint in the outbox again; one that names no row of ours is counted and logged."""
+    request = await request_of(event)
+    if not isinstance(request, SyncRequest):
+        return
+    try:
+        await hint(app.resources.pool, request.index, request.document_id, bulk=request.bulk)
+    except UnknownRow as exc:
+        app.refused["hints"] += 1
+        logger.warning("hint refused: %s", exc)
+
+
+lane = app.lane("sync", handle, ordered=False, room=app.settings.tasks_in_flight)
+
+
+@app.agent(channel(SYNC))
+async def sync(stream: StreamT[Any]) -> None:
+    await lane.run(stream)
