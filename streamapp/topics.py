@@ -3,6 +3,8 @@ changes meet in one worker."""
 
 from __future__ import annotations
 
+import asyncio
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
@@ -15,26 +17,39 @@ class TopicMismatch(Exception):
     """A topic exists with another number of partitions than the setting."""
 
 
+VISIBLE_SECONDS = 15.0  # until every broker tells of a topic that was just created; usually well below one
+
+
 async def ensure(settings: Settings) -> list[str]:
-    """Create missing topics and return their names. Raises TopicMismatch, or aiokafka's KafkaError."""
+    """Create missing topics, wait until they are there, and return their names.
+
+    Raises TopicMismatch, TimeoutError, or aiokafka's KafkaError.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_servers)
     await admin.start()
     try:
-        existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
         changelogs = {f"{settings.app_id}-{table}-changelog" for table in TABLES}
-        wanted = (*INBOUND, *OUTBOUND, *INTERNAL, *sorted(changelogs))
-        count = settings.partitions
-        if wrong := {name: existing[name] for name in wanted if existing.get(name, count) != count}:
-            raise TopicMismatch(
-                f"topics with another partition count than STREAMAPP_PARTITIONS={count}: {wrong}. "
-                "Partitions of a keyed topic cannot be changed: set the setting to what exists, or use new topics."
-            )
-        missing = [name for name in wanted if name not in existing]
+        wanted = {*INBOUND, *OUTBOUND, *INTERNAL, *changelogs}
+        missing = sorted(wanted - (await _checked(admin, wanted, settings.partitions)))
         if missing:
             await _create(admin, {name: "compact" if name in changelogs else "delete" for name in missing}, settings)
+            async with asyncio.timeout(VISIBLE_SECONDS):
+                while not wanted <= await _checked(admin, wanted, settings.partitions):
+                    await asyncio.sleep(0.1)
         return missing
     finally:
         await admin.close()
+
+
+async def _checked(admin: AIOKafkaAdminClient, wanted: set[str], count: int) -> set[str]:
+    """Those that are there, each with `count` partitions. Raises TopicMismatch."""
+    existing = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    if wrong := {name: existing[name] for name in sorted(wanted & existing.keys()) if existing[name] not in (0, count)}:
+        raise TopicMismatch(
+            f"topics with another partition count than STREAMAPP_PARTITIONS={count}: {wrong}. "
+            "Partitions of a keyed topic cannot be changed: set the setting to what exists, or use new topics."
+        )
+    return {name for name in wanted if existing.get(name) == count}
 
 
 async def _create(admin: AIOKafkaAdminClient, cleanup: dict[str, str], settings: Settings) -> None:

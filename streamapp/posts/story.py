@@ -38,8 +38,7 @@ def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[st
             "absent": wanted.absent,
             "known": wanted.known,
         },
-        "emitted": post.emitted,
-        "tags": list(post.tags),
+        "given": {"completeness": post.emitted, "tags": list(post.tags)} if post.emitted is not None else None,
         "media": [_media(row) for row in rows],
     }
 

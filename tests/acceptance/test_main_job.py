@@ -46,7 +46,7 @@ async def test_the_documented_messages_give_the_documented_results(backend: Back
 async def test_three_images_one_post_and_the_search(backend: Backend, images: str, post_id: int) -> None:
     names = ("beach_people", "beach_sunset", "beach")
     urls = {post_id + n: f"{images}/{name}.jpg" for n, name in enumerate(names, 1)}
-    await backend.add_post(post_id, 15, "Team day", urls)
+    await backend.add_post(post_id, 15, f"Reunion {post_id}", urls)  # a word that no other test's post has
     for media_id, url in urls.items():
         await backend.request_image(post_id, media_id, url)
     _, faces = await answered(backend, post_id, 3)
@@ -57,7 +57,7 @@ async def test_three_images_one_post_and_the_search(backend: Backend, images: st
     assert enriched["totalFaces"] == "2"
 
     async def found() -> bool:
-        return {hit.media_id for hit in await backend.search("beach party")} >= set(urls)
+        return {hit.media_id for hit in await backend.search(f"beach party {post_id}")} >= set(urls)
 
     await until(found, what="all three images by “beach party”")
     rows = await backend.postgres.fetch(
