@@ -34,7 +34,7 @@ async def ensure(settings: Settings) -> list[str]:
         if missing:
             await _create(admin, {name: "compact" if name in changelogs else "delete" for name in missing}, settings)
             async with asyncio.timeout(VISIBLE_SECONDS):
-                while not wanted <= await _checked(admin, wanted, settings.partitions):
+                while not wanted <= await _checked(admin, wanted, settings.partitions):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
         return missing
     finally:
