@@ -16,13 +16,14 @@ import faust  # noqa: E402
 from faust.types import ConsumerT  # noqa: E402
 
 import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
-from streamapp import topics  # noqa: E402
+from streamapp import topics, watchdog  # noqa: E402
 from streamapp.delivery import Handler, Lane, Outbox, confirm  # noqa: E402
 from streamapp.resources import Resources  # noqa: E402
 from streamapp.settings import Settings, get_settings  # noqa: E402
 
 GRACE = 3.0  # seconds for events in flight at stop and when partitions are revoked; then they are abandoned
 POLL_RECORDS = 16
+SESSION = 10.0  # seconds without a heartbeat until a worker's partitions go to others
 
 
 class ConfirmedTable(faust.Table):  # type: ignore[type-arg]
@@ -68,7 +69,7 @@ class App(faust.App):
             stream_buffer_maxsize=max(1024, 5 * settings.partitions * POLL_RECORDS),
             broker_max_poll_records=POLL_RECORDS,
             broker_max_poll_interval=86_400.0,  # a full queue stops polling; leaving the group for it is final (#138)
-            broker_session_timeout=10.0,
+            broker_session_timeout=SESSION,
             broker_heartbeat_interval=3.0,
             broker_commit_interval=0.5,
             broker_commit_every=500,
@@ -89,6 +90,7 @@ class App(faust.App):
 
     async def on_start(self) -> None:
         """Make the topics that are missing (refuse to start where partition counts disagree), open what is used."""
+        watchdog.watch(0.8 * SESSION)
         await topics.ensure(self.settings)
         await self.resources.open(self)
         await super().on_start()
@@ -96,7 +98,7 @@ class App(faust.App):
         self.producer.buffer.max_messages = 10_000
 
     async def on_stop(self) -> None:
-        """Close what was opened, after the agents have ended."""
+        """Close what was opened; what the agents still do then fails and comes again."""
         await super().on_stop()
         await self.resources.close()
 
@@ -108,7 +110,7 @@ class App(faust.App):
             await asyncio.sleep(0.02)
             consumer._clean_unacked_messages()  # type: ignore[attr-defined]
         for lane in self.lanes.values():
-            await lane.abandon(unacked)
+            await lane.abandon()
         unacked.clear()
         await consumer.commit()
 

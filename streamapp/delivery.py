@@ -9,6 +9,7 @@ dead-lettered, or, when a server is down, tried again without limit. Handlers mu
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections import deque
@@ -36,6 +37,8 @@ confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confir
 
 # FaustError: among others a send that failed, and a table whose topic is so new that its partitions are not known yet.
 TROUBLE = (Unavailable, KafkaError, FaustError, OSError)
+FRAMING = 16 * 1024  # bytes left for the names of headers and the framing of a batch
+KEPT_BYTES = 32 * 1024  # of a value that is too large to be kept whole
 LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
 
 
@@ -59,21 +62,22 @@ class Outbox:
         self.dead_letters = 0
         self._channels: dict[str, Any] = {}
 
-    def check(self, what: str, value: bytes) -> None:
-        """Raise TooLarge where value cannot be sent. A quarter is left for headers, key and framing of the batch."""
-        if len(value) > self._max_bytes * 3 // 4:
-            raise TooLarge(f"{what} is {len(value)} bytes, the limit is {self._max_bytes * 3 // 4}")
+    def check(self, what: str, value: bytes, *beside: bytes) -> None:
+        """Raise TooLarge where value, with its key and headers beside it, cannot be sent."""
+        size, limit = len(value) + sum(map(len, beside)), self._max_bytes - FRAMING
+        if size > limit:
+            raise TooLarge(f"{what} is {size} bytes, the limit is {limit}")
 
     async def send(
         self, topic: str, *, key: str | bytes | None, value: bytes, headers: Mapping[str, str] | None = None
     ) -> None:
         """Queue a record. Raises TooLarge."""
-        self.check(f"a record for {topic}", value)
+        raw_key = key.encode() if isinstance(key, str) else key
+        raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
+        self.check(f"a record for {topic}", value, raw_key or b"", *raw_headers.values())
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._channels[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
-        raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
-        raw_key = key.encode() if isinstance(key, str) else key
         sent = await channel.send(key=raw_key, value=value, headers=raw_headers or None, force=True)
         confirm(asyncio.ensure_future(sent))
 
@@ -91,7 +95,6 @@ class Lane:
         self.name, self.ordered = name, ordered
         self._handle, self._outbox, self._room = handle, outbox, room
         self._pending: deque[tuple[EventT[Any], asyncio.Task[None]]] = deque()
-        self._entering: EventT[Any] | None = None
         self._changed = asyncio.Condition()
         self._acker: asyncio.Task[None] | None = None
         self._epoch = 0
@@ -112,15 +115,14 @@ class Lane:
             await self._submit(event)
 
     async def _submit(self, event: EventT[Any]) -> None:
-        epoch, self._entering = self._epoch, event
+        epoch = self._epoch
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._pending) < self._room or self._epoch != epoch)
-        self._entering = None
-        if epoch != self._epoch:
-            return  # revoked while it waited for room: whoever has the partition now gets it again
         first = _Attempt(self._handle)
-        if self.ordered:
+        if self.ordered and epoch == self._epoch:
             await first.start(event)
+        if epoch != self._epoch:
+            return  # revoked meanwhile: whoever has the partition now gets it again
         task = asyncio.create_task(self._attend(event, first), name=f"{self.name}-{event.message.offset}")
         self._pending.append((event, task))
         async with self._changed:
@@ -147,7 +149,7 @@ class Lane:
                     self._wait_for(event, exc)
                     await asyncio.sleep(LONGEST_WAIT)
                 failure = failure or exc
-                logger.warning("%s: %s failed", self.name, origin(event), exc_info=failure)
+                logger.warning("%s: %s failed", self.name, origin(event), exc_info=exc)
                 attempt = _Attempt(self._bury(failure))
 
     def _bury(self, failure: Exception) -> Handler:
@@ -177,15 +179,12 @@ class Lane:
             async with self._changed:
                 self._changed.notify_all()
 
-    async def abandon(self, unacked: set[Any]) -> None:
+    async def abandon(self) -> None:
         """Forget what is not done, at stop and when partitions move: it is not acknowledged, so it comes again."""
         self._epoch += 1
         pending, self._pending = list(self._pending), deque()
-        for event, task in pending:
+        for _, task in pending:
             task.cancel()
-            unacked.discard(event.message)
-        if self._entering is not None:
-            unacked.discard(self._entering.message)
         self.abandoned += len(pending)
         await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
         async with self._changed:
@@ -244,5 +243,12 @@ async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) ->
     """Keep an event's original bytes with the cause."""
     logger.warning("%s is dead-lettered: %s: %s", origin(event), type(failure).__name__, failure)
     outbox.dead_letters += 1
+    value, key = event.message.value or b"", event.message.key or b""
     headers = dead_letter_headers(origin=origin(event), error=failure, headers=dict(event.headers or {}))
-    await outbox.send(DEAD_LETTERS, key=event.message.key, value=event.message.value or b"", headers=headers)
+    try:
+        outbox.check("a dead letter", value, key, *(text.encode() for text in headers.values()))
+    except TooLarge:  # what is left says where the whole lies, and how to know it
+        headers = dead_letter_headers(origin=origin(event), error=failure, headers={})
+        headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
+        value, key = value[:KEPT_BYTES], key[:KEPT_BYTES]
+    await outbox.send(DEAD_LETTERS, key=key, value=value, headers=headers)

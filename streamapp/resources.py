@@ -32,7 +32,7 @@ AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the back
 
 
 class Resources:
-    """Opened before the agents start, closed after they end. Nothing here needs a server to be up."""
+    """Opened before the agents start, closed when the application stops. Nothing here needs a server to be up."""
 
     engine: Engine
     pictures: Pictures
@@ -43,6 +43,8 @@ class Resources:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.executor = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
+        self.decoders = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="decoder")
+        self.turns = asyncio.Semaphore(settings.engine_threads)  # of the engine's threads
         self.loaded = False
         self._background: list[asyncio.Task[None]] = []
         self._awaiting_error: str | None = None
@@ -58,7 +60,7 @@ class Resources:
         )
         self.pictures = Pictures(
             fetch=self.fetcher.fetch,
-            executor=self.executor,
+            executor=self.decoders,
             max_bytes=PICTURE_CACHE,
             max_pixels=settings.fetch_max_pixels,
         )
@@ -84,7 +86,8 @@ class Resources:
             await self.fetcher.aclose()
             await self.elasticsearch.close()
             await self.pool.close()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.executor, self.decoders):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _write(self, changes: Any) -> list[str | None]:
         """The rows of some changes; for each, why it was refused. Raises Unavailable."""

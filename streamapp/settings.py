@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     attempts: int = Field(3, ge=1, description="Attempts per image and service before it is failed for good.")
     retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each.")
-    attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one attempt.")
+    attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one look at an image.")
 
     fetch_allowed_hosts: CommaList = Field(
         (), description="Hosts that may be fetched from though their address is private. Comma list."

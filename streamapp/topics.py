@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from streamapp.contracts import INBOUND, OUTBOUND
-from streamapp.names import INTERNAL, TABLES
+from streamapp.names import DEAD_LETTERS, INTERNAL, TABLES
 from streamapp.settings import Settings
 
 
@@ -32,7 +32,7 @@ async def ensure(settings: Settings) -> list[str]:
         wanted = {*INBOUND, *OUTBOUND, *INTERNAL, *changelogs}
         missing = sorted(wanted - (await _checked(admin, wanted, settings.partitions)))
         if missing:
-            await _create(admin, {name: "compact" if name in changelogs else "delete" for name in missing}, settings)
+            await _create(admin, missing, changelogs, settings)
             async with asyncio.timeout(VISIBLE_SECONDS):
                 while not wanted <= await _checked(admin, wanted, settings.partitions):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
@@ -52,17 +52,22 @@ async def _checked(admin: AIOKafkaAdminClient, wanted: set[str], count: int) -> 
     return {name for name in wanted if existing.get(name) == count}
 
 
-async def _create(admin: AIOKafkaAdminClient, cleanup: dict[str, str], settings: Settings) -> None:
-    """Create topics by name with their cleanup policy; who else creates one at the same time does no harm."""
+async def _create(admin: AIOKafkaAdminClient, names: list[str], changelogs: set[str], settings: Settings) -> None:
+    """Create topics; who else creates one at the same time does no harm."""
     response = await admin.create_topics(
         [
             NewTopic(
                 name=name,
                 num_partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
-                topic_configs={"max.message.bytes": str(settings.max_message_bytes), "cleanup.policy": policy},
+                topic_configs={
+                    "max.message.bytes": str(settings.max_message_bytes),
+                    "cleanup.policy": "compact" if name in changelogs else "delete",
+                    # Dead letters stay until somebody has dealt with them.
+                    **({"retention.ms": "-1"} if name == DEAD_LETTERS else {}),
+                },
             )
-            for name, policy in cleanup.items()
+            for name in names
         ]
     )
     for name, code, message in response.topic_errors:  # the client does not raise them

@@ -66,6 +66,10 @@ class System:
 
         await asyncio.to_thread(restart)
 
+    def pid(self, name: str) -> int | None:
+        """The process of a service, None when it does not run."""
+        return next((state.pid for state in stack.status(self.servers.instance) if state.name == name), None)
+
     def kill(self, name: str) -> None:
         stack.kill(name, self.servers.instance)
 

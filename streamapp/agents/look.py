@@ -13,7 +13,7 @@ from typing import Any
 from faust.types import EventT
 
 from streamapp.app import app
-from streamapp.delivery import dead_letter, payload
+from streamapp.delivery import TooLarge, dead_letter, payload
 from streamapp.events import Answered, Failed, Insight, Task, decode_task, encode, service_of
 from streamapp.media.fetch import FetchError
 from streamapp.media.image import ImageError, Picture
@@ -25,30 +25,38 @@ Look = Callable[[Picture], Sequence[Insight]]
 async def attend(event: EventT[Any], look: Look) -> None:
     """Answer the task in event, or say why not. A slow attempt fails after the attempt timeout."""
     task = decode_task(payload(event))
-    seconds = app.settings.attempt_timeout_seconds
     try:
-        insights = await asyncio.wait_for(_insights(task, look), seconds)
-    except TimeoutError:
-        await _fail(event, task, TimeoutError(f"not done within {seconds:g} s"), permanent=False)
+        await _answer(task, await _insights(task, look))
+    except TooLarge as exc:
+        await _fail(event, task, exc, permanent=True)
     except (FetchError, ImageError) as exc:
         await _fail(event, task, exc, permanent=getattr(exc, "permanent", True))
     except Exception as exc:  # whatever an engine raises is this image's failure, told with its name
         await _fail(event, task, exc, permanent=False)
-    else:
-        answer = Answered(
-            post_id=task.post_id,
-            media_id=task.media_id,
-            generation=task.generation,
-            model=app.resources.engine.model,
-            at=_now(),
-            insights=insights,
-        )
-        await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(answer))
+
+
+async def _answer(task: Task, insights: tuple[Insight, ...]) -> None:
+    answer = Answered(
+        post_id=task.post_id,
+        media_id=task.media_id,
+        generation=task.generation,
+        model=app.resources.engine.model,
+        at=_now(),
+        insights=insights,
+    )
+    await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(answer))
 
 
 async def _insights(task: Task, look: Look) -> tuple[Insight, ...]:
+    """The engine's answers. The time of an attempt is that of its look: waiting for a thread is not its failure."""
     picture = await app.resources.pictures.get(task.url, task.generation)
-    found = await asyncio.get_running_loop().run_in_executor(app.resources.executor, look, picture)
+    seconds = app.settings.attempt_timeout_seconds
+    async with app.resources.turns:
+        try:
+            looking = asyncio.get_running_loop().run_in_executor(app.resources.executor, look, picture)
+            found = await asyncio.wait_for(looking, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"not done within {seconds:g} s") from None
     return tuple(insight for insight in found if service_of(insight) in task.services)
 
 

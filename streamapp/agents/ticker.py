@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from streamapp import tables
 from streamapp.app import app
+from streamapp.delivery import TROUBLE
 from streamapp.events import Ticked, encode
 from streamapp.names import POST_EVENTS
+
+logger = logging.getLogger(__name__)
 
 REPEAT = 5.0  # seconds until a tick that changed nothing (it may have been lost) is told again
 
@@ -19,10 +23,18 @@ _told: dict[tuple[str, int], float] = {}
 async def tick() -> None:
     """Send a tick for each open post that is due. Confirmed by its effect: until the row changes, it is told again."""
     now = time.time()
-    for told in [key for key, at in _told.items() if at + 2 * REPEAT < now]:
-        del _told[told]
-    for post_id, row in tables.open_posts.items():
-        if row.due is None or row.due > now * 1000 or _told.get((post_id, row.due), 0.0) + REPEAT > now:
-            continue
-        _told[post_id, row.due] = now
-        await _topic.send(key=post_id.encode(), value=encode(Ticked(post_id=post_id, at=int(now * 1000))))
+    # Collected first: a rebalance while a send is awaited changes what is iterated.
+    due = [(post_id, row.due) for post_id, row in tables.open_posts.items() if row.due and row.due <= now * 1000]
+    for old in [key for key, at in _told.items() if at + 2 * REPEAT < now]:
+        del _told[old]
+    for told in due:
+        if _told.get(told, 0.0) + REPEAT <= now:
+            _told[told] = now
+            await _send(Ticked(post_id=told[0], at=int(now * 1000)))
+
+
+async def _send(fact: Ticked) -> None:
+    try:
+        await _topic.send(key=fact.post_id.encode(), value=encode(fact))
+    except TROUBLE as exc:  # told again
+        logger.warning("a tick of post %s was not sent: %r", fact.post_id, exc)

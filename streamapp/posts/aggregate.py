@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from streamapp.events import (
-    Event,
     FaceDetection,
     ImageCaptioning,
     Insight,
@@ -20,7 +19,6 @@ from streamapp.events import (
     SceneRecognition,
     Summary,
     Tagging,
-    Triggered,
 )
 from streamapp.posts.clock import parse
 from streamapp.posts.expected import Expected, expected
@@ -33,14 +31,14 @@ TOP_SCENES = 5
 CAPTIONS = 3  # captions joined into one
 
 
-def post_changed(post: Post, rows: Callable[[str], Media | None], event: Event) -> PostChanged:
+def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged:
     """The aggregate of the post's media; its time and correlation id are functions of the facts it is made of."""
     wanted = expected(post)
     media = sorted((row for media_id in wanted.media_ids if (row := rows(media_id))), key=_place)
     views = tuple(view(row) for row in media)
     lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
     trigger = post.trigger
-    answers = isinstance(event, Triggered) and trigger is not None and trigger.revision == post.revision
+    answers = trigger is not None and trigger.revision == post.revision
     first = min(media, key=lambda row: parse(row.brief.clock), default=None)
     asked_with = trigger.correlation_id if trigger is not None else None
     return PostChanged(

@@ -61,7 +61,7 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
 
     aggregate = None
     if after.media and (after.timed_out or finished(after)) and _current(after, current, at):
-        aggregate = post_changed(after, current, event)
+        aggregate = post_changed(after, current)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
     if aggregate is not None:

@@ -68,7 +68,8 @@ class Post(msgspec.Struct, frozen=True, omit_defaults=True):
     media: dict[str, Brief] = {}
     trigger: Request | None = None
     update: Request | None = None
-    deleted: str | None = None  # clock of the deletion
+    deleted: str | None = None  # clock of the deletion, while nothing was registered after it
+    floor: str | None = None  # clock of the last deletion: nothing registered before it counts
     quiet: bool = False  # no media was added for POST_QUIET_SECONDS
     timed_out: bool = False  # POST_TIMEOUT_SECONDS passed with something unanswered
     tags: tuple[str, ...] = ()  # of the last aggregate

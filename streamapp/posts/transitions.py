@@ -50,7 +50,7 @@ def _counted(post: Post, media_id: str, brief: Brief) -> Post:
 
 
 def _registered(post: Post, event: Registered, policy: Policy) -> tuple[Post, str | None]:
-    if not newer(event.clock, post.deleted):
+    if not newer(event.clock, post.floor):
         return post, "the post was deleted later"
     if post.deleted is not None:  # posted again: nothing of before counts
         post = replace(post, deleted=None, media={}, tags=(), emitted=None)
@@ -81,9 +81,17 @@ def _requested(post: Post, event: Triggered | Updated) -> tuple[Post, str | None
         post = replace(post, revision=revision, trigger=replace(request, total=event.total, unsafe=event.unsafe))
     else:
         post = replace(post, revision=revision, update=request)
-        if event.deleted and all(newer(event.clock, brief.clock) for brief in post.media.values()):
-            return replace(post, deleted=event.clock), None
+        if event.deleted:
+            return _deleted(post, event.clock), None
     return (post if finished(post) else _opened(post, event.at)), None
+
+
+def _deleted(post: Post, clock: str) -> Post:
+    """Nothing registered before the deletion counts; what was registered after it makes the post anew."""
+    kept = {media_id: brief for media_id, brief in post.media.items() if newer(brief.clock, clock)}
+    if kept:
+        return replace(post, media=kept, floor=clock)
+    return replace(post, deleted=clock, floor=clock)
 
 
 def _ticked(post: Post, event: Ticked, policy: Policy) -> Post:
@@ -101,6 +109,8 @@ def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) ->
         return {}
     match event:
         case Registered() | Answered() | Failed():
+            if event.media_id not in post.media:
+                return {}
             row = _moved(rows(event.media_id), event, at, policy)
             return {} if row is None else {row.media_id: row}
         case Ticked():

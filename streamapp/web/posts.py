@@ -12,6 +12,7 @@ from streamapp.app import app
 from streamapp.posts.state import Media, media_key
 from streamapp.posts.story import story
 from streamapp.web.cluster import ask, is_local, unreachable
+from streamapp.web.health import not_ready
 from streamapp.web.middleware import respond
 
 posts = web.RouteTableDef()
@@ -31,6 +32,8 @@ async def post(request: web.Request) -> web.Response:
         if not is_local(request):
             found["awaiting"] = await app.resources.awaiting(post_id)
         return respond(found)
+    if not_ready():
+        missing[app.settings.web_address] = "; ".join(not_ready())
     if missing:
         return respond({"error": "workers that may have the post cannot answer", "workers": missing}, status=503)
     raise web.HTTPNotFound(text=f"no post {post_id}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from typing import Any
 
@@ -107,6 +109,25 @@ async def test_kill_9_of_a_server_changes_nothing(
     async with Backend(system.environment) as after:  # the old connections are dead
         assert await outcome(after, post_id) == undisturbed
         assert await doubled(after, post_id) == []
+
+
+async def test_a_worker_that_was_frozen_leaves_instead_of_writing_old_state(
+    system: System, backend: Backend, images: str, post_id: int
+) -> None:
+    await post_three(backend, images, post_id)
+    pid = await asyncio.to_thread(system.pid, "worker-0")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(10)
+    os.kill(pid, signal.SIGCONT)
+
+    async def gone() -> bool:
+        return await asyncio.to_thread(system.pid, "worker-0") is None
+
+    await until(gone, what="the end of the frozen worker", seconds=5)
+    await asyncio.to_thread(system.start, "worker-0")
+    await outcome(backend, post_id)
+    assert await doubled(backend, post_id) == []
 
 
 async def test_sigterm_ends_both_quickly_and_loses_nothing(

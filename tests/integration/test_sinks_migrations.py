@@ -175,7 +175,7 @@ async def test_the_count_of_the_backends_orm(connection: Connection) -> None:
 
 
 def test_every_query_has_a_name() -> None:
-    assert {"lease", "done", "again"} == set(sql.queries("outbox"))
+    assert {"lease", "done", "again", "hint", "media_of_post", "wake"} == set(sql.queries("outbox"))
     assert all("-- " not in name and text for name, text in sql.queries("sink").items())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.delivery import Lane, Outbox, TooLarge, confirm
+from streamapp.delivery import FRAMING, Lane, Outbox, TooLarge, confirm
 from streamapp.errors import Unavailable
 
 
@@ -48,6 +48,7 @@ class FakeOutbox(Outbox):
         self.headers: list[dict[str, str]] = []
         self.pending: list[asyncio.Future[None]] = []
         self.dead_letters = 0
+        self._max_bytes = 8 * 2**20
         self.hold = False
 
     async def send(self, topic: str, *, key: Any, value: bytes, headers: Any = None) -> None:
@@ -77,7 +78,7 @@ class Bench:
 
     async def close(self) -> None:
         self.task.cancel()
-        await self.lane.abandon(set())
+        await self.lane.abandon()
         assert self.lane._acker is not None
         self.lane._acker.cancel()
         await asyncio.gather(self.task, self.lane._acker, return_exceptions=True)
@@ -204,9 +205,7 @@ async def test_abandoned_events_are_not_acknowledged_and_others_go_on() -> None:
     bench = Bench(handle, ordered=False, room=2)
     bench.put(0, 1, 2)  # 2 waits for room
     await bench.settle()
-    unacked: set[Any] = {"somebody else's", *(event.message for event, _ in bench.lane._pending)}
-    await bench.lane.abandon(unacked)
-    assert unacked == {"somebody else's"}
+    await bench.lane.abandon()
     gate.set()
     await bench.settle()
     assert bench.acked == []
@@ -222,7 +221,7 @@ async def test_abandoning_does_not_cancel_what_the_producer_still_resolves() -> 
     bench.outbox.hold = True
     bench.put(0)
     await bench.settle()
-    await bench.lane.abandon(set())
+    await bench.lane.abandon()
     assert not bench.outbox.pending[0].cancelled()
     bench.outbox.pending[0].set_result(None)
     await bench.close()
@@ -234,10 +233,45 @@ async def test_nothing_is_sent_outside_a_handler() -> None:
 
 
 def test_a_record_over_the_limit_is_refused_before_it_is_sent() -> None:
-    outbox = Outbox(None, max_bytes=1000)  # type: ignore[arg-type]
-    outbox.check("a row", b"x" * 750)
-    with pytest.raises(TooLarge, match="a row is 751 bytes, the limit is 750"):
-        outbox.check("a row", b"x" * 751)
+    outbox = Outbox(None, max_bytes=1000 + FRAMING)  # type: ignore[arg-type]
+    outbox.check("a row", b"x" * 990, b"k" * 10)
+    with pytest.raises(TooLarge, match="a row is 1001 bytes, the limit is 1000"):
+        outbox.check("a row", b"x" * 990, b"k" * 11)
+
+
+async def test_a_dead_letter_too_large_to_be_kept_whole_is_cut() -> None:
+    async def handle(event: Any) -> None:
+        raise ValueError("bad")
+
+    bench = Bench(handle)
+    bench.outbox._max_bytes = 100 + FRAMING
+    event = FakeEvent(7, bench.acked)
+    event.message.value = b"x" * 200_000
+    bench.stream.queue.put_nowait(event)
+    await bench.settle()
+    assert bench.acked == [7]
+    ((_, value),) = bench.outbox.sent
+    assert value == b"x" * 32 * 1024
+    assert bench.outbox.headers[0]["length"] == "200000"
+    assert len(bench.outbox.headers[0]["sha256"]) == 64
+    await bench.close()
+
+
+async def test_an_ordered_handler_that_was_at_work_when_its_partition_left_is_not_acknowledged() -> None:
+    gate = asyncio.Event()
+
+    async def handle(event: Any) -> None:
+        await gate.wait()
+
+    bench = Bench(handle)
+    bench.put(5)
+    await bench.settle()
+    await bench.lane.abandon()
+    gate.set()
+    await bench.settle()
+    assert bench.acked == []
+    assert bench.lane.in_flight == 0
+    await bench.close()
 
 
 def test_the_private_names_we_rely_on_are_there() -> None:

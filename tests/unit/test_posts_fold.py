@@ -96,6 +96,37 @@ def test_without_a_correlation_id_of_its_own_the_aggregate_has_that_of_the_first
     assert world.payloads[-1].correlation_id == "c-201"
 
 
+def test_facts_that_say_nothing_new_do_not_give_the_aggregate_another_id() -> None:
+    world = World()
+    world.tell(registered("201"))
+    world.answer_all()
+    world.tell(triggered("201"), registered("201"), answered(world.tasks[0]), ticked(1))
+    assert len({(p.revision, p.trigger) for p in world.payloads}) == 1
+    assert len({encode(p) for p in world.payloads}) == 1
+
+
+def test_an_answer_for_a_media_of_before_the_deletion_is_ignored() -> None:
+    world = World()
+    world.tell(registered("201"))
+    late = world.tasks[0]
+    world.tell(Updated(post_id="100", clock="10-0", at=START, correlation_id="u", deleted=True))
+    world.tell(registered("202", clock=11))
+    folded = world.tell(answered(late))
+    assert folded.changes == ()
+    assert folded.media == {}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_deletion_ends_the_same_in_any_order(order: tuple[int, int, int]) -> None:
+    deleted = Updated(post_id="100", clock="10-0", at=START, correlation_id="u", deleted=True)
+    facts = (registered("201", clock=5), deleted, registered("202", clock=11))
+    world = World()
+    world.tell(*(facts[n] for n in order))
+    assert world.post is not None
+    assert list(world.post.media) == ["202"]
+    assert world.post.deleted is None
+
+
 def test_trigger_with_a_total_waits_for_that_many() -> None:
     world = World()
     world.tell(registered("201"), triggered(total=2))
