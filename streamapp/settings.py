@@ -71,9 +71,7 @@ class Settings(BaseSettings):
     web_token: str = Field("", description="When set, web requests need the header Authorization: Bearer <token>.")
 
     engine: Literal["pixel"] = Field("pixel", description="What looks at the images.")
-    dialect: Literal["api-reference", "message-formats", "integration-spec", "backend-dto"] = Field(
-        "api-reference", description="Form of the result messages."
-    )
+    dialect: str = Field("api-reference", description="Form of the result messages; docs/contracts.md lists them.")
 
     post_quiet_seconds: float = Field(
         5.0, gt=0, description="Without a trigger a post is whole when no media was added for so long."
@@ -82,14 +80,14 @@ class Settings(BaseSettings):
         120.0, gt=0, description="After so long without an answer a post is given as partial."
     )
     post_max_wait_seconds: float = Field(
-        3600.0, gt=0, description="The timeout waits for a backlog of tasks, but never longer than this."
+        3600.0, gt=0, description="Not in use yet: the longest that the timeout will wait for a backlog of tasks."
     )
     attempts: int = Field(3, ge=1, description="Attempts per image and service before it is failed for good.")
     retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each.")
     attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one look at an image.")
 
     fetch_allowed_hosts: CommaList = Field(
-        (), description="Hosts that may be fetched from though their address is private. Comma list."
+        (), description="Not in use yet: hosts to fetch from though their address is private. Comma list."
     )
     fetch_max_bytes: int = Field(25 * 2**20, gt=0, description="Largest image file.")
     fetch_max_pixels: int = Field(50_000_000, gt=0, description="Largest image, width x height.")
@@ -100,8 +98,12 @@ class Settings(BaseSettings):
 
     image_embedding_dim: int = Field(512, ge=1, description="Width of image vectors.")
     face_embedding_dim: int = Field(1024, ge=1, description="Width of face vectors.")
-    face_identified: float = Field(0.85, ge=-1, le=1, description="Raw cosine from which a face is identified.")
-    face_suggested: float = Field(0.70, ge=-1, le=1, description="Raw cosine from which a user is suggested.")
+    face_identified: float = Field(
+        0.85, ge=-1, le=1, description="Not in use yet: raw cosine from which a face is identified."
+    )
+    face_suggested: float = Field(
+        0.70, ge=-1, le=1, description="Not in use yet: raw cosine from which a user is suggested."
+    )
 
     sink_tables: Annotated[CommaList, AfterValidator(_known_tables)] = Field(
         READ_MODELS, description="Read models this application writes. Comma list."

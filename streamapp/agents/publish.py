@@ -8,7 +8,7 @@ from faust.types import EventT, StreamT
 
 from streamapp.agents.channel import channel
 from streamapp.app import app
-from streamapp.contracts import write
+from streamapp.contracts import DIALECTS, write
 from streamapp.delivery import payload
 from streamapp.events import decode_change
 from streamapp.names import POST_CHANGES
@@ -21,6 +21,8 @@ async def handle(event: EventT[Any]) -> None:
         await app.outbox.send_message(message)
 
 
+if app.settings.dialect not in DIALECTS:
+    raise ValueError(f"STREAMAPP_DIALECT={app.settings.dialect!r} is unknown; there are {', '.join(DIALECTS)}")
 lane = app.lane("publish", handle)
 
 

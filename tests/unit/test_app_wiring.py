@@ -65,6 +65,12 @@ def test_the_buffer_follows_the_number_of_partitions() -> None:
     assert json.loads(python(ASK, STREAMAPP_PARTITIONS="64").stdout)["buffer"] == 5 * 64 * 16
 
 
+def test_an_unknown_dialect_fails_the_start_and_tells_what_there_is() -> None:
+    run = python("import streamapp; streamapp.app", STREAMAPP_DIALECT="esperanto")
+    assert run.returncode != 0
+    assert "STREAMAPP_DIALECT='esperanto' is unknown; there are api-reference, " in run.stderr
+
+
 def test_a_broken_agent_module_fails_the_start() -> None:
     broken = "import sys; sys.modules['streamapp.engines.base'] = None\n"
     run = python(broken + "import streamapp; streamapp.app")
