@@ -35,6 +35,7 @@ def servers() -> Iterator[Servers]:
     finally:
         if KEPT is None:
             stack.wipe(instance)
+            (instances_directory() / f"{instance}.lock").unlink(missing_ok=True)
 
 
 def _remove_leftovers() -> None:
