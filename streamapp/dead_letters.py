@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+
+KEPT_BYTES = 32 * 1024  # of a value that is too large to be kept whole
+
+
+def cut(value: bytes) -> tuple[bytes, dict[str, str]]:
+    """The beginning of a value that is too large, and headers by which the whole can be known."""
+    return value[:KEPT_BYTES], {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
 
 
 def dead_letter_headers(*, origin: str, error: Exception, headers: Mapping[str, bytes]) -> dict[str, str]:

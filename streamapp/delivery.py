@@ -9,7 +9,6 @@ dead-lettered, or, when a server is down, tried again without limit. Handlers mu
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections import deque
@@ -24,7 +23,7 @@ from faust.exceptions import FaustError
 from faust.types import EventT, StreamT
 
 from streamapp.contracts import Message
-from streamapp.dead_letters import dead_letter_headers
+from streamapp.dead_letters import cut, dead_letter_headers
 from streamapp.errors import Unavailable
 from streamapp.names import DEAD_LETTERS
 
@@ -38,7 +37,6 @@ confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confir
 # FaustError: among others a send that failed, and a table whose topic is so new that its partitions are not known yet.
 TROUBLE = (Unavailable, KafkaError, FaustError, OSError)
 FRAMING = 16 * 1024  # bytes left for the names of headers and the framing of a batch
-KEPT_BYTES = 32 * 1024  # of a value that is too large to be kept whole
 LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
 
 
@@ -248,7 +246,6 @@ async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) ->
     try:
         outbox.check("a dead letter", value, key, *(text.encode() for text in headers.values()))
     except TooLarge:  # what is left says where the whole lies, and how to know it
-        headers = dead_letter_headers(origin=origin(event), error=failure, headers={})
-        headers |= {"length": str(len(value)), "sha256": hashlib.sha256(value).hexdigest()}
-        value, key = value[:KEPT_BYTES], key[:KEPT_BYTES]
+        (value, whole), (key, _) = cut(value), cut(key)
+        headers = dead_letter_headers(origin=origin(event), error=failure, headers={}) | whole
     await outbox.send(DEAD_LETTERS, key=key, value=value, headers=headers)

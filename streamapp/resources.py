@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
 from streamapp.batches import Batches
-from streamapp.dead_letters import dead_letter_headers
+from streamapp.dead_letters import cut, dead_letter_headers
 from streamapp.engines.base import Engine
 from streamapp.engines.registry import load
 from streamapp.errors import Unavailable
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 PICTURE_CACHE = 256 * 2**20  # bytes of decoded pixels kept for the agents that share a picture
 CHANGES_A_BATCH = 100
 AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the backend's
+RESTART_AFTER = 2.0  # seconds until background work that failed starts again
 
 
 class Resources:
@@ -47,7 +49,7 @@ class Resources:
         self.turns = asyncio.Semaphore(settings.engine_threads)  # of the engine's threads
         self.loaded = False
         self._background: list[asyncio.Task[None]] = []
-        self._awaiting_error: str | None = None
+        self._troubles: dict[str, str] = {}  # last errors of the background work
         self.rows: Batches[Change, str | None] = Batches(self._write, size=CHANGES_A_BATCH)
 
     async def open(self, app: Any) -> None:
@@ -67,13 +69,14 @@ class Resources:
         self.pool = await open_pool(settings.postgres_url)
         self.read_models = ReadModels(self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim)
         self.elasticsearch = connect(settings.elasticsearch_url)
+        logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # else a line for every request
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
         self.indexer = Indexer(self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix)
         self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
         self.loaded = True
         self._background = [
-            asyncio.create_task(self.indexer.run(), name="indexer"),
-            asyncio.create_task(self._retry_awaiting(), name="awaiting"),
+            asyncio.create_task(self._keep("indexer", self.indexer.run), name="indexer"),
+            asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
         ]
 
     async def close(self) -> None:
@@ -94,19 +97,31 @@ class Resources:
         outcome = await self.read_models.write(changes)
         return [next((why for change, why in outcome.refused if change is one), None) for one in changes]
 
-    async def _retry_awaiting(self) -> None:
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Work that must not end: what it raises is logged and shown, and it starts again."""
         while True:
             try:
-                for change, why in (await self.read_models.retry_awaiting()).refused:
-                    logger.warning("awaited rows of post %s refused: %s", change.post_id, why)
-                self._awaiting_error = None
+                await work()
             except Unavailable as exc:
-                self._awaiting_error = str(exc)
+                self._troubles[name] = str(exc)
+            except Exception as exc:
+                logger.exception("%s failed and starts again", name)
+                self._troubles[name] = repr(exc)
+            await asyncio.sleep(RESTART_AFTER)
+            del self._troubles[name]  # until it fails again
+
+    async def _retry_awaiting(self) -> None:
+        while True:
+            for change, why in (await self.read_models.retry_awaiting()).refused:
+                logger.warning("awaited rows of post %s refused: %s", change.post_id, why)
             await asyncio.sleep(AWAITING_EVERY)
 
     async def _reject(self, table: str, pk: int, version: int, document: bytes, error: str) -> None:
         """Keep a document that Elasticsearch refused."""
         headers = dead_letter_headers(origin=f"es:{table}:{pk}:{version}", error=ValueError(error), headers={})
+        if len(document) > self.settings.max_message_bytes // 2:
+            document, whole = cut(document)
+            headers |= whole
         raw = {name: text.encode() for name, text in headers.items()}
         await (await self._dead_letters.send(key=str(pk).encode(), value=document, headers=raw))
 
@@ -119,9 +134,7 @@ class Resources:
 
     def waiting(self) -> dict[str, Any]:
         """Servers that are down as seen by the background work."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {name: {"error": error} for name, error in self._troubles.items()}
         if self.loaded and self.indexer.waiting_since is not None:
             found["indexer"] = {"since": round(self.indexer.waiting_since, 3), "error": self.indexer.last_error}
-        if self._awaiting_error is not None:
-            found["awaiting"] = {"error": self._awaiting_error}
         return found

@@ -26,13 +26,16 @@ async def attend(event: EventT[Any], look: Look) -> None:
     """Answer the task in event, or say why not. A slow attempt fails after the attempt timeout."""
     task = decode_task(payload(event))
     try:
-        await _answer(task, await _insights(task, look))
-    except TooLarge as exc:
-        await _fail(event, task, exc, permanent=True)
+        insights = await _insights(task, look)
     except (FetchError, ImageError) as exc:
         await _fail(event, task, exc, permanent=getattr(exc, "permanent", True))
     except Exception as exc:  # whatever an engine raises is this image's failure, told with its name
         await _fail(event, task, exc, permanent=False)
+    else:
+        try:
+            await _answer(task, insights)
+        except TooLarge as exc:
+            await _fail(event, task, exc, permanent=True)
 
 
 async def _answer(task: Task, insights: tuple[Insight, ...]) -> None:
