@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
+from collections.abc import Mapping
 
 import samples
 import stack
 from bench import carrying, machine, pipeline
 from demo.backend import Backend
+from demo.instance import running
 
 INSTANCE = "bench"
 POSTS = 200
 MESSAGES = 20_000
 
 
-async def measure() -> dict[str, object]:
+async def measure(environment: Mapping[str, str]) -> dict[str, object]:
     """All figures; the bare loop runs before and after, so that a machine that is busy with other things shows."""
-    environment = stack.environment(INSTANCE)
     bare = [pipeline.bare(40)]
     with samples.serve() as url:
         async with Backend(environment) as backend:
@@ -36,18 +36,12 @@ async def measure() -> dict[str, object]:
 
 def main() -> int:
     """0 when everything was measured."""
-    for name in [name for name in os.environ if name.startswith("STREAMAPP_")]:
-        del os.environ[name]
-    os.environ |= {"STREAMAPP_ENV_FILE": os.devnull, "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1"}
-    stack.wipe(INSTANCE)
     try:
-        stack.up(INSTANCE, workers=1)
-        figures = asyncio.run(measure())
+        with running(INSTANCE) as environment:
+            figures = asyncio.run(measure(environment))
     except (stack.StackError, TimeoutError) as exc:
         print(f"The bench failed: {exc}", file=sys.stderr)
         return 1
-    finally:
-        stack.wipe(INSTANCE)
     print(json.dumps({"machine": machine.machine(), **figures}, indent=2))
     print(f"kept in {machine.keep(figures)}")
     return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+
+from streamapp.times import iso, now
 
 KEPT_BYTES = 32 * 1024  # of a value that is too large to be kept whole
 
@@ -18,5 +19,4 @@ def dead_letter_headers(*, origin: str, error: Exception, headers: Mapping[str, 
     """The original headers plus `origin`, `error` (one line) and `time`."""
     kept = {name: value.decode("utf-8", "replace") for name, value in headers.items()}
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {**kept, "origin": origin, "error": text[:2000], "time": time}
+    return {**kept, "origin": origin, "error": text[:2000], "time": iso(now())}

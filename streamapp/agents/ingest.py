@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from faust.types import EventT, StreamT
@@ -24,12 +23,13 @@ from streamapp.contracts.streams import IMAGES, TRIGGERS, UPDATES
 from streamapp.delivery import dead_letter, payload
 from streamapp.events import Event, Registered, Triggered, Updated, encode
 from streamapp.names import POST_EVENTS
+from streamapp.times import now
 
 
 async def handle(event: EventT[Any]) -> None:
     """One message in, one fact out."""
     if (request := await request_of(event)) is not None:
-        fact = fact_of(request, clock=entry_id_of(event), at=time.time_ns() // 1_000_000)
+        fact = fact_of(request, clock=entry_id_of(event), at=now())
         await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
 
 

@@ -6,7 +6,6 @@ A failed attempt is a fact too: the posts agent decides whether and when there i
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from streamapp.events import Answered, Failed, Insight, Task, decode_task, encod
 from streamapp.media.fetch import FetchError
 from streamapp.media.image import ImageError, Picture
 from streamapp.names import POST_EVENTS
+from streamapp.times import now
 
 Look = Callable[[Picture], Sequence[Insight]]
 
@@ -44,7 +44,7 @@ async def _answer(task: Task, insights: tuple[Insight, ...]) -> None:
         media_id=task.media_id,
         generation=task.generation,
         model=app.resources.engine.model,
-        at=_now(),
+        at=now(),
         insights=insights,
     )
     await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(answer))
@@ -72,13 +72,9 @@ async def _fail(event: EventT[Any], task: Task, exc: Exception, *, permanent: bo
         services=task.services,
         attempt=task.attempt,
         error=text,
-        at=_now(),
+        at=now(),
         permanent=permanent,
     )
     await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(failure))
     if permanent or task.attempt >= app.settings.attempts:
         await dead_letter(app.outbox, event, exc)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -11,14 +11,14 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
-from streamapp.contracts.values import EPOCH, TIME, strict_json
+from streamapp.contracts.values import TIME, strict_json
+from streamapp.times import iso
 
 Values: TypeAlias = Mapping[str, Any]
 ALL = "*"  # a column that is an object made of the same values as the message around it
@@ -117,11 +117,6 @@ def _of(*types: type) -> Callable[[Any], Any]:
     return read
 
 
-def _write_time(milliseconds: int) -> str:
-    moment = EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _write_vector(vector: bytes) -> Any:
     numbers = np.frombuffer(vector, dtype="<f4")
     if not np.isfinite(numbers).all():
@@ -195,7 +190,7 @@ TEXT = Kind("text", str, _of(str), textual=True)
 BOOLEAN = Kind("boolean", bool, _of(bool))
 INTEGER = Kind("whole number", int, _of(int))
 NUMBER = Kind("number", float, _finite)
-ISO_TIME = Kind("ISO-8601 time, UTC", _write_time, TIME.read, textual=True)
+ISO_TIME = Kind("ISO-8601 time, UTC", iso, TIME.read, textual=True)
 EPOCH_TIME = Kind("milliseconds since the epoch", int, _of(int))
 TEXTS = Kind("JSON array of texts", list, _read_list(_of(str)))
 NUMBERS = Kind("JSON array of numbers", list, _read_list(_of(int, float)))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar, get_args
 
 from streamapp.contracts.records import INDICES, Index, Operation, Snapshot
+from streamapp.times import EPOCH
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -24,7 +25,6 @@ URL_LIMIT = 8192
 TITLE_LIMIT = 10_000
 LIST_LIMIT = 10_000  # media of one post
 COUNT_LIMIT = 2**31 - 1  # INTEGER columns
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_999  # end of the year 9999, the last that ISO-8601 and datetime can write
 
 # Surrogates stand for bytes that were not UTF-8: they could not be written back as text.

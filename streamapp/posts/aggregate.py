@@ -34,11 +34,10 @@ CAPTIONS = 3  # captions joined into one
 def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged:
     """The aggregate of the post's media; its time and correlation id are functions of the facts it is made of."""
     wanted = expected(post)
-    media = sorted((row for media_id in wanted.media_ids if (row := rows(media_id))), key=_place)
+    media = sorted((row for media_id in wanted.media_ids if (row := rows(media_id))), key=place)
     views = tuple(view(row) for row in media)
     lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
     trigger = post.trigger
-    answers = trigger is not None and trigger.revision == post.revision
     first = min(media, key=lambda row: parse(row.brief.clock), default=None)
     asked_with = trigger.correlation_id if trigger is not None else None
     return PostChanged(
@@ -51,7 +50,7 @@ def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged
         correlation_id=asked_with or (first.correlation_id if first is not None else post.post_id),
         missing=lacking,
         user_id=next((row.user_id for row in media if row.user_id is not None), None),
-        trigger=trigger.clock if answers and trigger is not None else None,
+        trigger=trigger.clock if trigger is not None and trigger.revision == post.revision else None,
     )
 
 
@@ -66,7 +65,7 @@ def _without_face_vectors(v: MediaView) -> MediaView:
     return replace(v, insights=tuple(light(insight) for insight in v.insights))
 
 
-def _place(row: Media) -> tuple[bool, int, tuple[int, int], str]:
+def place(row: Media) -> tuple[bool, int, tuple[int, int], str]:
     """Order of media in a post: by position, those without one last, by registration."""
     return row.position is None, row.position or 0, parse(row.brief.clock), row.media_id
 

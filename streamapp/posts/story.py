@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.events import SERVICES, Service
@@ -11,13 +10,11 @@ from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished
 from streamapp.posts.state import Media, OpenPost, Post
 from streamapp.posts.view import missing, reason
+from streamapp.times import iso
 
 
-def iso(milliseconds: int | None) -> str | None:
-    """ISO-8601 UTC of a time in milliseconds."""
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _when(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else iso(milliseconds)
 
 
 def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[str, Any]:
@@ -29,8 +26,8 @@ def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[st
         "state": state(post),
         "why": why(post, rows),
         "revision": post.revision,
-        "openedAt": iso(post.opened_at),
-        "nextCheckAt": iso(opened.due) if opened is not None else None,
+        "openedAt": _when(post.opened_at),
+        "nextCheckAt": _when(opened.due) if opened is not None else None,
         "expected": {
             "by": "registrations" if source is None else ("trigger" if source is post.trigger else "update"),
             "mediaIds": [*wanted.media_ids, *wanted.unseen],
@@ -77,9 +74,9 @@ def _media(row: Media) -> dict[str, Any]:
         "mediaId": row.media_id,
         "url": row.url,
         "position": row.position,
-        "registeredAt": iso(row.at),
+        "registeredAt": _when(row.at),
         "correlationId": row.correlation_id,
-        "nextAttemptAt": iso(row.brief.due),
+        "nextAttemptAt": _when(row.brief.due),
         "services": {service: _service(row, service) for service in SERVICES},
     }
 
@@ -91,11 +88,11 @@ def _service(row: Media, service: Service) -> dict[str, Any]:
         "attempts": detail.failures + (step == ANSWERED or (step < FAILED and step % 2 == 0)),
     }
     if step == ANSWERED:
-        told |= {"answeredAt": iso(detail.answered_at), "model": detail.model}
+        told |= {"answeredAt": _when(detail.answered_at), "model": detail.model}
     else:
-        told |= {"missingSince": iso(row.at), "why": reason(row, service)}
+        told |= {"missingSince": _when(row.at), "why": reason(row, service)}
     if detail.error is not None:
-        told |= {"lastError": detail.error, "lastErrorAt": iso(detail.error_at)}
+        told |= {"lastError": detail.error, "lastErrorAt": _when(detail.error_at)}
     return told
 
 

@@ -23,7 +23,15 @@ async def live(request: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """200 when partitions are assigned, tables recovered and the engine loaded; else 503 with the reasons."""
     reasons = not_ready()
-    body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "waiting": waiting(), "lanes": lanes()}
+    body = {
+        "status": "not ready" if reasons else "ready",
+        "reasons": reasons,
+        "waiting": waiting(),
+        "lanes": lanes(),
+        "deadLetters": app.outbox.dead_letters,
+        "refused": app.refused,
+        "ignored": app.ignored,
+    }
     return respond(body, status=503 if reasons else 200)
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from streamapp import tables
 from streamapp.app import app
+from streamapp.posts.aggregate import place
 from streamapp.posts.state import Media, media_key
 from streamapp.posts.story import story
 from streamapp.web.cluster import ask, is_local, unreachable
@@ -48,5 +49,5 @@ def local(post_id: str) -> dict[str, Any] | None:
     for media_id in row.media:
         if (found := tables.media.get(media_key(post_id, media_id))) is not None:
             media.append(found)
-    media.sort(key=lambda m: (m.position is None, m.position or 0, m.media_id))
+    media.sort(key=place)
     return {**story(row, media, tables.open_posts.get(post_id)), "worker": app.settings.web_address}

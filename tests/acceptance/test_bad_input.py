@@ -83,6 +83,25 @@ async def test_a_server_that_does_not_answer_is_tried_again_and_then_given_up(ba
     await until(given_up, what="three attempts")
 
 
+async def test_what_was_dead_lettered_and_refused_is_counted_where_health_is_asked(
+    system: System, backend: Backend, images: str, post_id: int
+) -> None:
+    async def counted() -> tuple[int, int]:
+        async with backend.http.get(f"{backend.worker}/health/ready") as response:
+            body = await response.json()
+        return body["deadLetters"], body["refused"].get("rows", 0)
+
+    letters, rows = await counted()
+    await backend.send("post-image-processing", postId=post_id, correlationId="no-media")
+    await backend.request_image(f"no-number-{post_id}", 1, f"{images}/forest.jpg")
+
+    async def more() -> bool:
+        now_letters, now_rows = await counted()
+        return now_letters > letters and now_rows > rows
+
+    await until(more, what="the counters")
+
+
 async def test_bytes_that_are_no_text(system: System, backend: Backend, post_id: int) -> None:
     await backend.redis.xadd("post-image-processing", {b"postId": b"\xff\xfe", b"correlationId": b"no-text"})
     letter = await letter_of(system, "no-text")
