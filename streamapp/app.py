@@ -13,29 +13,19 @@ from collections import Counter  # noqa: E402
 from typing import Any  # noqa: E402
 
 import faust  # noqa: E402
+import faust._cython.streams  # type: ignore[import-not-found]  # noqa: E402  # without it Faust acknowledges what it skips at a rebalance
 from faust.types import ConsumerT  # noqa: E402
 
 import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
 from streamapp import topics, watchdog  # noqa: E402
-from streamapp.delivery import Handler, Lane, Outbox, confirm  # noqa: E402
+from streamapp.changelog import ConfirmedTable  # noqa: E402
+from streamapp.delivery import Handler, Lane, Outbox  # noqa: E402
 from streamapp.resources import Resources  # noqa: E402
 from streamapp.settings import Settings, get_settings  # noqa: E402
 
 GRACE = 3.0  # seconds for events in flight at stop and when partitions are revoked; then they are abandoned
 POLL_RECORDS = 16
 SESSION = 10.0  # seconds without a heartbeat until a worker's partitions go to others
-
-
-class ConfirmedTable(faust.Table):  # type: ignore[type-arg]
-    """A table whose changelog records must be confirmed before the event that wrote them is acknowledged.
-
-    Faust drops the future (`Collection.send_changelog`), so a failed changelog send loses state silently.
-    """
-
-    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
-        future = super().send_changelog(*args, **kwargs)
-        confirm(future)
-        return future
 
 
 class App(faust.App):
@@ -65,8 +55,9 @@ class App(faust.App):
             producer_max_request_size=settings.max_message_bytes,
             producer_acks=-1,
             producer_request_timeout=60.0,
-            # One slow agent must not stop the others: a queue's last fifth holds what all partitions still deliver.
-            stream_buffer_maxsize=max(1024, 5 * settings.partitions * POLL_RECORDS),
+            # One slow agent must not stop the others: a queue's last fifth holds what all partitions of its (at most
+            # three) topics still deliver.
+            stream_buffer_maxsize=5 * 3 * settings.partitions * POLL_RECORDS,
             broker_max_poll_records=POLL_RECORDS,
             broker_max_poll_interval=86_400.0,  # a full queue stops polling; leaving the group for it is final (#138)
             broker_session_timeout=SESSION,

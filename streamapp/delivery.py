@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import faust
@@ -239,13 +240,26 @@ def origin(event: EventT[Any]) -> str:
 
 async def dead_letter(outbox: Outbox, event: EventT[Any], failure: Exception) -> None:
     """Keep an event's original bytes with the cause."""
-    logger.warning("%s is dead-lettered: %s: %s", origin(event), type(failure).__name__, failure)
+    message = event.message
+    await keep(outbox, origin(event), message.key or b"", message.value or b"", failure, headers=event.headers or {})
+
+
+async def keep(
+    outbox: Outbox,
+    source: str,
+    key: bytes,
+    value: bytes,
+    failure: Exception,
+    *,
+    headers: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Keep a record that cannot be used in dead-letters, with the cause and where it came from."""
+    logger.warning("%s is dead-lettered: %s: %s", source, type(failure).__name__, failure)
     outbox.dead_letters += 1
-    value, key = event.message.value or b"", event.message.key or b""
-    headers = dead_letter_headers(origin=origin(event), error=failure, headers=dict(event.headers or {}))
+    told = dead_letter_headers(origin=source, error=failure, headers=headers)
     try:
-        outbox.check("a dead letter", value, key, *(text.encode() for text in headers.values()))
+        outbox.check("a dead letter", value, key, *(text.encode() for text in told.values()))
     except TooLarge:  # what is left says where the whole lies, and how to know it
         (value, whole), (key, _) = cut(value), cut(key)
-        headers = dead_letter_headers(origin=origin(event), error=failure, headers={}) | whole
-    await outbox.send(DEAD_LETTERS, key=key, value=value, headers=headers)
+        told = dead_letter_headers(origin=source, error=failure, headers={}) | whole
+    await outbox.send(DEAD_LETTERS, key=key, value=value, headers=told)

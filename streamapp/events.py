@@ -148,10 +148,11 @@ class Failed(Record, tag="failed", frozen=True):
 
 
 class Ticked(Record, tag="ticked", frozen=True):
-    """Time passed for an unfinished post."""
+    """Time passed for an unfinished post. `behind`: the kinds of work that have a backlog and are working it off."""
 
     post_id: str
     at: int
+    behind: tuple[Kind, ...] = ()
 
 
 Event: TypeAlias = Registered | Triggered | Updated | Answered | Failed | Ticked
@@ -221,18 +222,20 @@ class Summary(Record, frozen=True):
 
 
 class MediaChanged(Record, tag="media", frozen=True):
-    """A media has a new state. `answered` are the services this fact answered, `closed` that no more is awaited."""
+    """A media has a new state. `answered` are the services this fact answered, `closed` that no more is awaited,
+    `removed` that it is no longer of the post."""
 
     post_id: str
     revision: int
     media: MediaView
-    post_tags: tuple[str, ...] = ()
     answered: tuple[Service, ...] = ()
     closed: bool = False
+    removed: bool = False
 
 
 class PostChanged(Record, tag="post", frozen=True):
-    """A post has an aggregate: complete, or partial with what is missing. Its media come without face vectors."""
+    """A post has an aggregate: complete, or partial with what is missing. Its media come without vectors: with them
+    2,000 would not fit into a message."""
 
     post_id: str
     revision: int
@@ -244,6 +247,7 @@ class PostChanged(Record, tag="post", frozen=True):
     missing: tuple[Missing, ...] = ()
     user_id: str | None = None
     trigger: str | None = None  # clock of the trigger that this answers
+    clock: str = ""  # of the newest registration: revisions start anew where the state was lost, clocks do not
 
 
 class ServiceFailed(Record, tag="service_failed", frozen=True):

@@ -6,8 +6,9 @@ from streamapp.events import Kind
 
 POST_EVENTS = "post-events"
 POST_CHANGES = "post-changes"
+ROW_CHANGES = "row-changes"
 TASKS: dict[Kind, str] = {"vision": "vision-tasks", "captions": "caption-tasks", "faces": "face-tasks"}
 DEAD_LETTERS = "dead-letters"
-INTERNAL = (POST_EVENTS, POST_CHANGES, *TASKS.values(), DEAD_LETTERS)
+INTERNAL = (POST_EVENTS, POST_CHANGES, ROW_CHANGES, *TASKS.values(), DEAD_LETTERS)
 
 TABLES = ("posts", "media", "open_posts")

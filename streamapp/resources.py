@@ -11,6 +11,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
+from streamapp.backlog import Backlog
 from streamapp.batches import Batches
 from streamapp.dead_letters import cut, dead_letter_headers
 from streamapp.engines.base import Engine
@@ -40,6 +41,7 @@ class Resources:
     pictures: Pictures
     read_models: ReadModels
     indexer: Indexer
+    backlog: Backlog
     elasticsearch: AsyncElasticsearch
 
     def __init__(self, settings: Settings) -> None:
@@ -74,7 +76,9 @@ class Resources:
         self.indexer = Indexer(self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix)
         self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
         self.loaded = True
+        self.backlog = Backlog(settings)
         self._background = [
+            asyncio.create_task(self._keep("backlog", self.backlog.run), name="backlog"),
             asyncio.create_task(self._keep("indexer", self.indexer.run), name="indexer"),
             asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
         ]

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         120.0, gt=0, description="After so long without an answer a post is given as partial."
     )
     post_max_wait_seconds: float = Field(
-        3600.0, gt=0, description="Not in use yet: the longest that the timeout will wait for a backlog of tasks."
+        3600.0, gt=0, description="The longest that the timeout waits for a backlog of tasks that is being worked off."
     )
     attempts: int = Field(3, ge=1, description="Attempts per image and service before it is failed for good.")
     retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each.")

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import asyncio
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from streamapp.contracts import INBOUND, OUTBOUND
-from streamapp.names import DEAD_LETTERS, INTERNAL, TABLES
+from streamapp.names import DEAD_LETTERS, INTERNAL, POST_EVENTS, TABLES
 from streamapp.settings import Settings
 
 
 class TopicMismatch(Exception):
-    """A topic exists with another number of partitions than the setting."""
+    """Topics do not fit the settings, or each other."""
 
 
 VISIBLE_SECONDS = 15.0  # until every broker tells of a topic that was just created; usually well below one
@@ -30,7 +31,9 @@ async def ensure(settings: Settings) -> list[str]:
     try:
         changelogs = {f"{settings.app_id}-{table}-changelog" for table in TABLES}
         wanted = {*INBOUND, *OUTBOUND, *INTERNAL, *changelogs}
-        missing = sorted(wanted - (await _checked(admin, wanted, settings.partitions)))
+        existing = await _checked(admin, wanted, settings.partitions)
+        missing = sorted(wanted - existing)
+        await _check_positions(f"{settings.app_id}-posts-changelog", existing, settings)
         if missing:
             await _create(admin, missing, changelogs, settings)
             async with asyncio.timeout(VISIBLE_SECONDS):
@@ -50,6 +53,28 @@ async def _checked(admin: AIOKafkaAdminClient, wanted: set[str], count: int) -> 
             "Partitions of a keyed topic cannot be changed: set the setting to what exists, or use new topics."
         )
     return {name for name in wanted if existing.get(name) == count}
+
+
+async def _check_positions(changelog: str, existing: set[str], settings: Settings) -> None:
+    """Rows of state remember positions in post-events: in a log made anew every fact would count as a replayed one.
+    Raises TopicMismatch."""
+    if changelog not in existing:
+        return
+    partitions = range(settings.partitions)
+    rows = [TopicPartition(changelog, p) for p in partitions]
+    facts = [TopicPartition(POST_EVENTS, p) for p in partitions if POST_EVENTS in existing]
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_servers)
+    await consumer.start()
+    try:
+        ends = {tp: end for tp, end in (await consumer.end_offsets([*rows, *facts])).items() if end}
+    finally:
+        await consumer.stop()
+    told = {tp.partition for tp in facts if tp in ends}
+    if lost := sorted(tp.partition for tp in rows if tp in ends and tp.partition not in told):
+        raise TopicMismatch(
+            f"{POST_EVENTS} is empty in the partitions {lost}, but the state ({changelog}) was made from it: it was "
+            "deleted or made anew. Restore it, or begin with an empty state: another STREAMAPP_APP_ID."
+        )
 
 
 async def _create(admin: AIOKafkaAdminClient, names: list[str], changelogs: set[str], settings: Settings) -> None:

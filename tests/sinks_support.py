@@ -14,6 +14,7 @@ import numpy as np
 
 from streamapp.events import (
     SERVICES,
+    Change,
     Face,
     FaceDetection,
     ImageCaptioning,
@@ -69,8 +70,14 @@ def view(media_id: str = "10", answers: Sequence[Insight] | None = None, **field
     )
 
 
-def media_changed(media: MediaView, *, post_id: str = "1", revision: int = 1, tags: Sequence[str] = ()) -> MediaChanged:
-    return MediaChanged(post_id=post_id, revision=revision, media=media, post_tags=tuple(tags))
+def media_changed(media: MediaView, *, post_id: str = "1", revision: int = 1) -> MediaChanged:
+    return MediaChanged(post_id=post_id, revision=revision, media=media)
+
+
+def whole(*media: MediaView, post_id: str = "1", revision: int = 1, **post: Any) -> list[Change]:
+    """What a post says until it is complete, all of one revision."""
+    changes: list[Change] = [media_changed(m, post_id=post_id, revision=revision) for m in media]
+    return [*changes, post_changed(*media, post_id=post_id, revision=revision, **post)]
 
 
 def post_changed(
@@ -160,7 +167,7 @@ async def fresh_pool(url: str, *, max_size: int = 6) -> AsyncIterator[Pool]:
     pool = await open_pool(url, max_size=max_size)
     await pool.execute(
         "TRUNCATE users, posts, post_media, read_model_media_search, read_model_post_search, "
-        "es_outbox, awaiting, deleted_posts"
+        "es_outbox, awaiting, deleted_posts, deleted_media"
     )
     try:
         yield pool

@@ -16,29 +16,50 @@ LEFT JOIN users u ON u.user_id = p.user_id
 LEFT JOIN deleted_posts d ON d.post_id = wanted.post_id
 
 -- media --
-SELECT media_id, post_id, media_type, media_url, thumbnail_url, position, width, height, created_at::text AS created_at
-FROM post_media
-WHERE media_id = ANY($1::bigint[])
+-- Of the backend; deleted is the revision in which the media left its post for us.
+SELECT
+    wanted.media_id, m.post_id, m.media_type, m.media_url, m.thumbnail_url, m.position, m.width, m.height,
+    m.created_at::text AS created_at, d.revision AS deleted
+FROM unnest($1::bigint[]) AS wanted (media_id)
+LEFT JOIN post_media m ON m.media_id = wanted.media_id
+LEFT JOIN deleted_media d ON d.media_id = wanted.media_id
 
--- bury_posts --
+-- bury_post --
 INSERT INTO deleted_posts AS t (post_id, revision)
 SELECT * FROM unnest($1::bigint[], $2::bigint[])
 ON CONFLICT (post_id) DO UPDATE SET revision = excluded.revision, deleted_at = now()
 WHERE excluded.revision > t.revision
 
--- forget_awaiting --
+-- bury_media --
+INSERT INTO deleted_media AS t (media_id, revision)
+SELECT * FROM unnest($1::bigint[], $2::bigint[])
+ON CONFLICT (media_id) DO UPDATE SET revision = excluded.revision, deleted_at = now()
+WHERE excluded.revision > t.revision
+
+-- forget_post --
 -- A deleted post awaits nothing.
 DELETE FROM awaiting a
 USING unnest($1::bigint[], $2::bigint[]) AS gone (post_id, revision)
 WHERE a.post_id = gone.post_id AND a.revision <= gone.revision
 
+-- forget_media --
+DELETE FROM awaiting a
+USING unnest($1::bigint[], $2::bigint[]) AS gone (media_id, revision)
+WHERE a.media_id = gone.media_id AND a.revision <= gone.revision
+
 -- tell_media --
--- What a media row says about its whole post follows the row of the post.
+-- What a media row says about its whole post follows the row of the post; $2: whether that row is ours to write.
 UPDATE read_model_media_search m
-SET post_all_scenes = p.all_ai_scenes, post_total_images = p.total_images, updated_at = now()
-FROM read_model_post_search p
-WHERE p.post_id = ANY($1::bigint[]) AND p.revision > 0 AND m.post_id = p.post_id
-    AND (m.post_all_scenes, m.post_total_images) IS DISTINCT FROM (p.all_ai_scenes, p.total_images)
+SET post_all_tags = post.tags, post_all_scenes = post.scenes, post_total_images = post.images, updated_at = now()
+FROM (
+    SELECT post_id, coalesce(p.all_ai_tags, '{}') AS tags, p.all_ai_scenes AS scenes,
+        coalesce(p.total_images, 0) AS images
+    FROM unnest($1::bigint[]) AS wanted (post_id)
+    LEFT JOIN (SELECT * FROM read_model_post_search WHERE revision > 0 OR NOT $2) AS p USING (post_id)
+) AS post
+WHERE m.post_id = post.post_id AND m.revision > 0
+    AND (m.post_all_tags, m.post_all_scenes, m.post_total_images)
+        IS DISTINCT FROM (post.tags, post.scenes, post.images)
 
 -- await --
 INSERT INTO awaiting AS t (table_name, pk, post_id, media_id, awaited, revision, change)

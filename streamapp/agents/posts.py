@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from faust.types import EventT, StreamT
 
 from streamapp import tables
 from streamapp.agents.channel import channel
 from streamapp.app import app
-from streamapp.delivery import payload
-from streamapp.events import decode_event, encode
-from streamapp.names import POST_CHANGES, POST_EVENTS, TASKS
-from streamapp.posts.fold import Folded, fold
+from streamapp.delivery import TooLarge, keep, origin, payload
+from streamapp.events import Change, Event, ServiceFailed, Ticked, decode_event, encode
+from streamapp.names import POST_CHANGES, POST_EVENTS, ROW_CHANGES, TASKS
+from streamapp.posts.fold import fold
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import media_key
+
+logger = logging.getLogger(__name__)
 
 
 def policy() -> Policy:
@@ -24,6 +29,7 @@ def policy() -> Policy:
         model=app.resources.engine.model,
         quiet=int(settings.post_quiet_seconds * 1000),
         timeout=int(settings.post_timeout_seconds * 1000),
+        max_wait=int(settings.post_max_wait_seconds * 1000),
         attempts=settings.attempts,
         retry=int(settings.retry_seconds * 1000),
     )
@@ -32,6 +38,16 @@ def policy() -> Policy:
 async def handle(event: EventT[Any]) -> None:
     """Fold one fact, write the rows it touches, send what follows: all in the order of the log."""
     fact = decode_event(payload(event))
+    try:
+        await _fold(event, fact)
+    except (msgspec.MsgspecError, TooLarge) as exc:
+        if not isinstance(fact, Ticked):
+            raise  # the fact is kept with this cause
+        app.refused["ticks"] += 1  # that time has passed need not be kept, and is told again soon
+        logger.warning("a tick of post %s changes nothing: %s", fact.post_id, exc)
+
+
+async def _fold(event: EventT[Any], fact: Event) -> None:
     post_id = fact.post_id
     folded = fold(
         tables.posts.get(post_id),
@@ -42,17 +58,9 @@ async def handle(event: EventT[Any]) -> None:
     )
     if folded.ignored:
         app.ignored[type(fact).__name__.lower()] += 1
-    await _write(post_id, folded)
-
-
-async def _write(post_id: str, folded: Folded) -> None:
     # Everything is encoded, and so its size checked, before the first write: all of a fact or nothing.
     post = tables.posts.encode(post_id, folded.post)
     rows = [tables.media.encode(media_key(post_id, media_id), row) for media_id, row in folded.media.items()]
-    records = [(TASKS[task.kind], task.media_id, encode(task)) for task in folded.tasks]
-    records += [(POST_CHANGES, post_id, encode(change)) for change in folded.changes]
-    for topic, _, value in records:
-        app.outbox.check(f"a record for {topic}", value)
     opened = None if folded.open is None else tables.open_posts.encode(post_id, folded.open)
 
     for row in rows:
@@ -62,8 +70,24 @@ async def _write(post_id: str, folded: Folded) -> None:
         tables.open_posts.delete(post_id)
     else:
         tables.open_posts.put(*opened)
-    for topic, key, value in records:
-        await app.outbox.send(topic, key=key, value=value)
+    for task in folded.tasks:
+        await app.outbox.send(TASKS[task.kind], key=task.media_id, value=encode(task))
+    for change in folded.changes:
+        topics = (POST_CHANGES,) if isinstance(change, ServiceFailed) else (POST_CHANGES, ROW_CHANGES)
+        await _send_change(event, change, topics)
+    for change in folded.rows:
+        await _send_change(event, change, (ROW_CHANGES,))
+
+
+async def _send_change(event: EventT[Any], change: Change, topics: Sequence[str]) -> None:
+    """Results and rows have a topic each, so that a database that is down holds up no result. A change over the
+    message limit (an aggregate of many thousand media) is kept, and the state goes on without it."""
+    key, value = change.post_id.encode(), encode(change)
+    for topic in topics:
+        try:
+            await app.outbox.send(topic, key=key, value=value)
+        except TooLarge as exc:
+            await keep(app.outbox, f"{origin(event)}:{topic}", key, value, exc)
 
 
 lane = app.lane("posts", handle)

@@ -30,7 +30,7 @@ async def tick() -> None:
     for told in due:
         if _told.get(told, 0.0) + REPEAT <= now:
             _told[told] = now
-            await _send(Ticked(post_id=told[0], at=int(now * 1000)))
+            await _send(Ticked(post_id=told[0], at=int(now * 1000), behind=app.resources.backlog.behind))
 
 
 async def _send(fact: Ticked) -> None:

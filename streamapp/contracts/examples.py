@@ -124,6 +124,7 @@ RESULTS: dict[str, Result] = {
         user_id="101",
         missing=(Missing(media_id="70002", service="tagging", reason="the image cannot be fetched: HTTP 404"),),
         trigger="1737504031000-0",
+        clock="1737504000000-0",
     ),
     "failed": ServiceFailed(
         post_id="90001",

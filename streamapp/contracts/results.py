@@ -61,7 +61,7 @@ def write(change: Result, *, dialect: str = DEFAULT) -> list[Message]:
             return list(_combined(form, change) if form.combined else _per_service(form, change))
         case PostChanged():
             answers = (change.trigger,) if change.trigger is not None else ()
-            result_id = join(change.post_id, change.revision, *answers)
+            result_id = join(change.post_id, change.clock, change.revision, *answers)
             return [_message(form, streams.ENRICHED, change.post_id, post_values(change), result_id)]
         case ServiceFailed():
             return list(_failures(form, change))

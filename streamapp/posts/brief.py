@@ -30,6 +30,11 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
         """Whether each service has answered or failed for good."""
         return all(step >= FAILED for step in self.progress)
 
+    @property
+    def unsettled(self) -> frozenset[Service]:
+        """The services that have neither answered nor failed for good."""
+        return frozenset(service for service, step in zip(SERVICES, self.progress, strict=True) if step < FAILED)
+
     def attempts(self) -> dict[Service, int]:
         """The attempt that is out, by service."""
         return {

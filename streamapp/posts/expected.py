@@ -22,7 +22,7 @@ def expected(post: Post) -> Expected:
     chosen = post.chosen
     if chosen is None:
         return Expected(tuple(post.media), (), 0, post.quiet)
-    if chosen.media_ids:
+    if chosen.media_ids is not None:
         later = tuple(
             media_id
             for media_id, brief in post.media.items()
@@ -34,12 +34,19 @@ def expected(post: Post) -> Expected:
     return Expected(tuple(post.media), (), max(0, (chosen.total or 0) - len(post.media)), known=True)
 
 
+def removed(post: Post) -> frozenset[str]:
+    """The media that an update took out of the post. (One that a trigger does not name is of the post all the same.)"""
+    if post.update is None or post.chosen is not post.update:
+        return frozenset()
+    return frozenset(post.media).difference(expected(post).media_ids)
+
+
 def finished(post: Post) -> bool:
     """Whether nothing is awaited any more: the set is known and each media has answered or failed for good."""
     wanted = expected(post)
     return (
         wanted.known
-        and bool(wanted.media_ids)
+        and (bool(wanted.media_ids) or bool(removed(post)))
         and not wanted.unseen
         and not wanted.absent
         and all(post.media[media_id].settled for media_id in wanted.media_ids)

@@ -26,25 +26,28 @@ from streamapp.events import (
     ServiceFailed,
     Task,
     Ticked,
+    Updated,
     service_of,
 )
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED
-from streamapp.posts.expected import expected, finished
+from streamapp.posts.expected import expected, finished, removed
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
-from streamapp.posts.transitions import Rows, move_media, move_post
+from streamapp.posts.transitions import Rows, due, move_media, move_post
 from streamapp.posts.view import view
 
 
 class Folded(msgspec.Struct, frozen=True):
-    """The rows to write (media by id; open None: delete the row) and what to send, in order."""
+    """The rows of state to write (media by id; open None: delete the row) and what to send, in order: tasks, changes,
+    and changes that concern the read models only."""
 
     post: Post
     media: dict[str, Media]
     open: OpenPost | None
     tasks: tuple[Task, ...] = ()
     changes: tuple[Change, ...] = ()
+    rows: tuple[MediaChanged, ...] = ()
     ignored: str | None = None  # why the fact said nothing new
 
 
@@ -54,7 +57,7 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
     touched = move_media(after, rows, event, at, policy)
     if after.deleted is not None:
         gone = PostDeleted(post_id=after.post_id, revision=after.revision, media_ids=tuple(after.media))
-        return Folded(after, touched, None, (), (gone,), ignored)
+        return Folded(after, touched, None, (), (gone,), (), ignored)
 
     def current(media_id: str) -> Media | None:
         return touched.get(media_id) or rows(media_id)
@@ -67,7 +70,8 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
     if aggregate is not None:
         changes.append(aggregate)
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
-    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), ignored)
+    again = tuple(_media_again(event, after, current))
+    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), again, ignored)
 
 
 def _current(post: Post, rows: Rows, at: int) -> bool:
@@ -126,20 +130,35 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
             )
 
 
+def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
+    """Every media of a post that was changed: what its row copies from the post is to be read again, or it left."""
+    if not isinstance(event, Updated) or after.update is None or event.clock != after.update.clock:
+        return
+    left = removed(after)
+    for media_id in after.media:
+        if (row := rows(media_id)) is not None:
+            yield _media_changed(row, after, removed=media_id in left)
+
+
+def _media_changed(row: Media, after: Post, *, answered: tuple[Service, ...] = (), removed: bool) -> MediaChanged:
+    return MediaChanged(
+        post_id=row.post_id,
+        revision=after.revision,
+        media=view(row),
+        answered=answered,
+        closed=after.timed_out or row.brief.settled,
+        removed=removed,
+    )
+
+
 def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Iterable[MediaChanged]:
     """Media this fact answered or failed for good; at the deadline every media that still lacks something."""
+    left = removed(after)
     for row in touched:
         deadline = isinstance(event, Ticked) and after.timed_out and not row.brief.settled
         if not deadline and not isinstance(event, Answered | Failed):
             continue
-        yield MediaChanged(
-            post_id=row.post_id,
-            revision=after.revision,
-            media=view(row),
-            post_tags=after.tags,
-            answered=tuple(_answered(event, row)),
-            closed=after.timed_out or row.brief.settled,
-        )
+        yield _media_changed(row, after, answered=tuple(_answered(event, row)), removed=row.media_id in left)
 
 
 def _answered(event: Event, row: Media) -> Iterable[Service]:
@@ -157,5 +176,5 @@ def _open(post: Post, policy: Policy) -> OpenPost | None:
     if not post.quiet and not expected(post).known:
         dues.append(post.opened_at + policy.quiet)
     if not post.timed_out:
-        dues.append(post.opened_at + policy.timeout)
+        dues.append(due(post, policy))
     return OpenPost(since=post.opened_at, due=min(dues, default=None))

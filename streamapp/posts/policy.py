@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PATIENCE = 10_000  # a compromise: how long a post is partial too late when the backlog ends without its answer
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -12,8 +14,14 @@ class Policy:
     model: str
     quiet: int
     timeout: int
+    max_wait: int  # from the last registration; a backlog puts the timeout off so far
     attempts: int = 3
     retry: int = 2000
+
+    @property
+    def patience(self) -> int:
+        """How soon to look again at a post whose timeout a backlog put off."""
+        return min(self.timeout, PATIENCE)
 
     def backoff(self, failures: int) -> int:
         """Wait after so many failures: doubles with each."""

@@ -53,7 +53,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     at: int
     correlation_id: str | None
     revision: int
-    media_ids: tuple[str, ...] | None = None
+    media_ids: tuple[str, ...] | None = None  # None: not named; empty: the post has none (left)
     total: int | None = None
     unsafe: tuple[str, ...] = ()  # media the backend knows to be unsafe
 
@@ -69,16 +69,17 @@ class Post(msgspec.Struct, frozen=True, omit_defaults=True):
     trigger: Request | None = None
     update: Request | None = None
     deleted: str | None = None  # clock of the deletion, while nothing was registered after it
-    floor: str | None = None  # clock of the last deletion: nothing registered before it counts
+    floor: str | None = None  # clock of the last deletion: nothing registered or asked before it counts
     quiet: bool = False  # no media was added for POST_QUIET_SECONDS
     timed_out: bool = False  # POST_TIMEOUT_SECONDS passed with something unanswered
+    put_off: int = 0  # until when a backlog has put the timeout off
     tags: tuple[str, ...] = ()  # of the last aggregate
     emitted: str | None = None  # completeness of the last aggregate
 
     @property
     def chosen(self) -> Request | None:
         """What names the media of this post: the update or the trigger, whichever is newer."""
-        named = [r for r in (self.trigger, self.update) if r is not None and (r.media_ids or r.total)]
+        named = [r for r in (self.trigger, self.update) if r is not None and (r.media_ids is not None or r.total)]
         if len(named) == 2:
             return named[0] if newer(named[0].clock, named[1].clock) else named[1]
         return named[0] if named else None

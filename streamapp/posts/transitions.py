@@ -10,10 +10,22 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from streamapp.events import Answered, Event, Failed, Registered, Service, Ticked, Triggered, Updated, service_of
+from streamapp.events import (
+    KINDS,
+    Answered,
+    Event,
+    Failed,
+    Kind,
+    Registered,
+    Service,
+    Ticked,
+    Triggered,
+    Updated,
+    service_of,
+)
 from streamapp.posts.brief import Brief, advance
 from streamapp.posts.clock import newer
-from streamapp.posts.expected import finished
+from streamapp.posts.expected import expected, finished
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Detail, Media, Post, Request
 
@@ -62,10 +74,12 @@ def _registered(post: Post, event: Registered, policy: Policy) -> tuple[Post, st
 
 
 def _opened(post: Post, at: int) -> Post:
-    return replace(post, opened_at=max(post.opened_at, at), quiet=False, timed_out=False)
+    return replace(post, opened_at=max(post.opened_at, at), quiet=False, timed_out=False, put_off=0)
 
 
 def _requested(post: Post, event: Triggered | Updated) -> tuple[Post, str | None]:
+    if not newer(event.clock, post.floor):
+        return post, "the post was deleted later"
     known = post.trigger if isinstance(event, Triggered) else post.update
     if known is not None and not newer(event.clock, known.clock):
         return post, "this request, or a newer one, is known"
@@ -75,20 +89,22 @@ def _requested(post: Post, event: Triggered | Updated) -> tuple[Post, str | None
         at=event.at,
         correlation_id=event.correlation_id,
         revision=revision,
-        media_ids=event.media_ids or None,
     )
     if isinstance(event, Triggered):
-        post = replace(post, revision=revision, trigger=replace(request, total=event.total, unsafe=event.unsafe))
+        request = replace(request, media_ids=event.media_ids or None, total=event.total, unsafe=event.unsafe)
+        post = replace(post, revision=revision, trigger=request)
     else:
-        post = replace(post, revision=revision, update=request)
+        post = replace(post, revision=revision, update=replace(request, media_ids=event.media_ids))
         if event.deleted:
             return _deleted(post, event.clock), None
     return (post if finished(post) else _opened(post, event.at)), None
 
 
 def _deleted(post: Post, clock: str) -> Post:
-    """Nothing registered before the deletion counts; what was registered after it makes the post anew."""
+    """Nothing registered or asked before the deletion counts; what was registered after it makes the post anew."""
     kept = {media_id: brief for media_id, brief in post.media.items() if newer(brief.clock, clock)}
+    if post.trigger is not None and not newer(post.trigger.clock, clock):
+        post = replace(post, trigger=None)
     if kept:
         return replace(post, media=kept, floor=clock)
     return replace(post, deleted=clock, floor=clock)
@@ -98,9 +114,25 @@ def _ticked(post: Post, event: Ticked, policy: Policy) -> Post:
     """Time is a fact: the quiet period and the timeout end, and attempts that are due are issued."""
     media = {media_id: advance(brief, event, policy) or brief for media_id, brief in post.media.items()}
     post = replace(post, media=media, quiet=post.quiet or event.at >= post.opened_at + policy.quiet)
-    if event.at >= post.opened_at + policy.timeout and not finished(post):
-        post = replace(post, timed_out=True)
-    return post
+    if event.at < due(post, policy) or finished(post):
+        return post
+    limit = post.opened_at + policy.max_wait
+    if event.at < limit and _behind(post, event.behind):
+        return replace(post, put_off=min(event.at + policy.patience, limit))
+    return replace(post, timed_out=True)
+
+
+def due(post: Post, policy: Policy) -> int:
+    """When the timeout ends."""
+    return max(post.opened_at + policy.timeout, post.put_off)
+
+
+def _behind(post: Post, behind: tuple[Kind, ...]) -> bool:
+    """Whether all that is missing waits in a backlog."""
+    wanted = expected(post)
+    queued = {service for kind in behind for service in KINDS[kind]}
+    missing = {service for media_id in wanted.media_ids for service in post.media[media_id].unsettled}
+    return wanted.known and not wanted.unseen and not wanted.absent and bool(missing) and missing <= queued
 
 
 def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) -> dict[str, Media]:

@@ -37,24 +37,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """A post whose rows go, unless a later revision made them."""
+    """A post, or one media of it, whose rows go unless a later revision made them."""
 
     post_id: int
     revision: int
     source: Change
+    media_id: int | None = None  # None: the whole post
 
 
 def split(change: Change) -> Iterator[Part | Deletion | Refused]:
-    """The rows that a change touches. The rows of a post and of its media, when the post has changed."""
+    """The rows that a change touches. What media rows say of their post follows its row, in the database."""
     if isinstance(change, MediaChanged):
-        yield _media_part(change, change)
+        yield _media_part(change)
     elif isinstance(change, PostChanged):
         yield _post_part(change)
-        for view in change.media:
-            record = MediaChanged(
-                post_id=change.post_id, revision=change.revision, media=view, post_tags=change.summary.all_tags
-            )
-            yield _media_part(record, change)
     elif isinstance(change, PostDeleted):
         post_id = database_id(change.post_id)
         if post_id is None:
@@ -75,20 +71,22 @@ def _no_row(what: str, text: str) -> str:
     return f"{what} id {text[:40]!r} is not a 64-bit decimal number: it can have no row"
 
 
-def _media_part(record: MediaChanged, source: Change) -> Part | Refused:
-    post_id, media_id = database_id(record.post_id), database_id(record.media.media_id)
+def _media_part(change: MediaChanged) -> Part | Deletion | Refused:
+    post_id, media_id = database_id(change.post_id), database_id(change.media.media_id)
     if post_id is None:
-        return Refused(_no_row("post", record.post_id))
+        return Refused(_no_row("post", change.post_id))
     if media_id is None:
-        return Refused(_no_row("media", record.media.media_id))
+        return Refused(_no_row("media", change.media.media_id))
+    if change.removed:
+        return Deletion(post_id=post_id, media_id=media_id, revision=change.revision, source=change)
     return Part(
         table=MEDIA_SEARCH,
         pk=media_id,
-        revision=record.revision,
+        revision=change.revision,
         post_id=post_id,
         media_id=media_id,
-        record=record,
-        source=source,
+        record=change,
+        source=change,
     )
 
 
@@ -96,7 +94,7 @@ def _post_part(change: PostChanged) -> Part | Refused:
     post_id = database_id(change.post_id)
     if post_id is None:
         return Refused(_no_row("post", change.post_id))
-    record = msgspec.structs.replace(change, media=())  # the media have parts of their own
+    record = msgspec.structs.replace(change, media=())  # of no use for the row
     return Part(
         table=POST_SEARCH,
         pk=post_id,

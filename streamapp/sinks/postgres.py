@@ -107,13 +107,14 @@ class ReadModels:
 
     async def write(self, changes: Sequence[Change]) -> Outcome:
         """Write the rows of the changes, all or none but for the refused ones. Raises Unavailable."""
-        outcome, parts, deletions = Outcome(), dict[tuple[str, int], Part](), dict[int, Deletion]()
+        outcome, parts, deletions = Outcome(), dict[tuple[str, int], Part](), dict[tuple[int, int | None], Deletion]()
         for change in changes:
             for piece in split(change):
                 if isinstance(piece, Refused):
                     outcome.refused.append((change, piece.reason))
                 elif isinstance(piece, Deletion):
-                    deletions[piece.post_id] = _newest(piece, deletions.get(piece.post_id))
+                    key = piece.post_id, piece.media_id
+                    deletions[key] = _newest(piece, deletions.get(key))
                 elif piece.table in self._upserts:
                     parts[piece.key] = _newest(piece, parts.get(piece.key))
         outcome.add(await self._apply([*deletions.values(), *parts.values()]))
@@ -175,8 +176,8 @@ class ReadModels:
         for model in self.models:
             if values := batch.rows.get(model.table):
                 outcome.changed += await self._upsert(connection, model.table, values)
-        if batch.rows and {MEDIA_SEARCH, POST_SEARCH} <= self._upserts.keys():
-            await self._fetch(connection, "tell_media", post_ids)
+        if MEDIA_SEARCH in self._upserts:
+            await self._fetch(connection, "tell_media", post_ids, POST_SEARCH in self._upserts)
         if batch.settled:
             await self._settle(connection, batch.settled)
         if batch.awaiting:
@@ -191,13 +192,18 @@ class ReadModels:
         return _count(await connection.execute(self._upserts[table], orjson.dumps(values).decode()))
 
     async def _delete(self, connection: Connection, deletions: Sequence[Deletion]) -> int:
-        arrays = [d.post_id for d in deletions], [d.revision for d in deletions]
-        await self._fetch(connection, "bury_posts", *arrays)
-        await self._fetch(connection, "forget_awaiting", *arrays)
+        posts = [(d.post_id, d.revision) for d in deletions if d.media_id is None]
+        media = [(d.media_id, d.revision) for d in deletions if d.media_id is not None]
         deleted = 0
-        for model in self.models:
-            self.statements += 1
-            deleted += _count(await connection.execute(model.delete_posts(), *arrays))
+        for what, gone in (("post", posts), ("media", media)):
+            if gone:
+                arrays = [pk for pk, _ in gone], [revision for _, revision in gone]
+                await self._fetch(connection, f"bury_{what}", *arrays)
+                await self._fetch(connection, f"forget_{what}", *arrays)
+                for model in self.models:
+                    if f"{what}_id" in model.columns:
+                        self.statements += 1
+                        deleted += _count(await connection.execute(model.delete_by(f"{what}_id"), *arrays))
         return deleted
 
     async def _await(self, connection: Connection, waiting: Sequence[tuple[Part, str]]) -> None:

@@ -40,12 +40,12 @@ class ReadModel:
             f"WHERE excluded.revision > t.revision OR (excluded.revision = t.revision AND {changed})"
         )
 
-    def delete_posts(self) -> str:
-        """Delete the rows of posts: arrays of post ids and of the revisions that ended them."""
+    def delete_by(self, column: str) -> str:
+        """Delete the rows of posts, or of media: arrays of their ids and of the revisions that ended them."""
         return (
             f"DELETE FROM {self.table} t\n"  # noqa: S608
-            "USING unnest($1::bigint[], $2::bigint[]) AS gone (post_id, revision)\n"
-            "WHERE t.post_id = gone.post_id AND t.revision <= gone.revision"
+            "USING unnest($1::bigint[], $2::bigint[]) AS gone (id, revision)\n"
+            f"WHERE t.{column} = gone.id AND t.revision <= gone.revision"
         )
 
 
@@ -84,7 +84,6 @@ READ_MODELS = {
                 "post_id": "bigint",
                 "post_title": "text",
                 "post_body": "text",
-                "post_all_tags": "text[]",
                 "media_position": "integer",
                 "media_url": "text",
                 "media_type": "text",

@@ -49,11 +49,11 @@ def sort(
     """Make the rows. `posts` and `media` are rows of the queries of these names, by id; all posts are there."""
     batch = Batch()
     for part in parts:
-        post = posts[part.post_id]
-        if post["deleted"] is not None and part.revision <= post["deleted"]:
+        post, medium = posts[part.post_id], media.get(part.pk)
+        if _gone(part, post) or (medium is not None and _gone(part, medium)):
             batch.settled.append(part)
             continue
-        made = row(part, post, media.get(part.pk), width=width)
+        made = row(part, post, medium, width=width)
         if isinstance(made, Awaited):
             batch.awaiting.append((part, made.table))
         elif isinstance(made, Refused):
@@ -62,6 +62,10 @@ def sort(
             batch.settled.append(part)
             batch.rows.setdefault(part.table, []).append(made)
     return batch
+
+
+def _gone(part: Part, deleted: BackendRow) -> bool:
+    return deleted["deleted"] is not None and part.revision <= deleted["deleted"]
 
 
 def row(part: Part, post: BackendRow, media: BackendRow | None, *, width: int) -> Values | Awaited | Refused:
@@ -73,7 +77,7 @@ def row(part: Part, post: BackendRow, media: BackendRow | None, *, width: int) -
         return Awaited("users")
     if isinstance(part.record, PostChanged):
         return _post_row(part.record, part, post)
-    if media is None:
+    if media is None or media["post_id"] is None:
         return Awaited("post_media")
     if media["post_id"] != part.post_id:
         return Refused(f"media {part.pk} belongs to post {media['post_id']}, not to {part.post_id}")
@@ -87,7 +91,6 @@ def _media_row(change: MediaChanged, part: Part, post: BackendRow, media: Backen
         "post_id": part.post_id,
         "post_title": post["title"],
         "post_body": post["body"],
-        "post_all_tags": change.post_tags,
         "media_position": media["position"] if view.position is None else view.position,
         "media_url": media["media_url"],
         "media_type": media["media_type"],

@@ -28,6 +28,7 @@ async def ready(request: web.Request) -> web.Response:
         "reasons": reasons,
         "waiting": waiting(),
         "lanes": lanes(),
+        "backlog": app.resources.backlog.lag if app.resources.loaded else {},
         "deadLetters": app.outbox.dead_letters,
         "refused": app.refused,
         "ignored": app.ignored,

@@ -20,10 +20,10 @@ from sinks_support import (
     fresh_pool,
     insights,
     media_changed,
-    post_changed,
     post_deleted,
     until,
     view,
+    whole,
 )
 
 import stack
@@ -155,7 +155,7 @@ async def test_a_document_is_its_row(
     pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
 ) -> None:
     await backend_post(pool)
-    await models.write([post_changed(view(), tags=["beach", "sea"])])
+    await models.write(whole(view(), tags=["beach", "sea"]))
     assert await indexer.step() == 2
     assert await indexer.step() == 0
     media, post = await get(client, prefix, 10), await get(client, prefix, 1, POST)
@@ -174,13 +174,13 @@ async def test_the_same_and_the_stale_leave_the_document_alone(
     pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
 ) -> None:
     await backend_post(pool)
-    change = post_changed(view(), revision=3)
-    await models.write([change])
+    changes = whole(view(), revision=3)
+    await models.write(changes)
     await indexer.step()
     before = await get(client, prefix, 10)
-    await models.write([change])
+    await models.write(changes)
     await models.write([media_changed(view(answers=()), revision=2)])
-    await models.write([post_changed(view(), revision=4)])
+    await models.write(whole(view(), revision=4))
     assert await indexer.step() == 0
     assert await get(client, prefix, 10) == before
 
@@ -207,7 +207,7 @@ async def test_a_deleted_post_leaves_the_indices(
     pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
 ) -> None:
     await backend_post(pool)
-    await models.write([post_changed(view())])
+    await models.write(whole(view()))
     await indexer.step()
     await models.write([post_deleted(revision=2)])
     assert await indexer.step() == 2
@@ -579,9 +579,7 @@ async def test_words_find_images_by_what_is_in_them_and_around_them(
     await backend_post(pool, 2, [20, 21])
     post = [view("10", insights(1, tags=["beach"])), view("11", insights(2, tags=["party"])), view("12", insights(3))]
     other = [view("20", insights(4, tags=["forest"])), view("21", insights(5, tags=["beach"], safe=False))]
-    await models.write(
-        [post_changed(*post, tags=["beach", "party"]), post_changed(*other, post_id="2", tags=["forest", "tree"])]
-    )
+    await models.write([*whole(*post, tags=["beach", "party"]), *whole(*other, post_id="2", tags=["forest", "tree"])])
     await indexer.step()
     await client.indices.refresh(index=MEDIA.alias(prefix))
     hits = await search(client, "beach party", prefix=prefix)

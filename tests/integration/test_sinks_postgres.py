@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from sinks_support import (
     backend_media,
     backend_post,
@@ -23,6 +24,7 @@ from sinks_support import (
     until,
     vector,
     view,
+    whole,
 )
 
 from streamapp.errors import Unavailable
@@ -70,8 +72,8 @@ async def outbox(pool: Pool) -> set[tuple[str, int]]:
 async def test_a_media_and_its_post_are_written(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool)
     media = view("10", insights(faces=2))
-    assert await models.write([media_changed(media, tags=["beach"])]) == Outcome(changed=1)
-    assert await models.write([post_changed(media, revision=2, tags=["beach", "sea"])]) == Outcome(changed=2)
+    assert await models.write([media_changed(media)]) == Outcome(changed=1)
+    assert await models.write([post_changed(media, revision=2, tags=["beach", "sea"])]) == Outcome(changed=1)
     row = await media_row(pool)
     expected = {
         "post_title": "summer",
@@ -84,7 +86,7 @@ async def test_a_media_and_its_post_are_written(pool: Pool, models: ReadModels) 
         "detected_face_count": 2,
         "uploader_username": "ann",
         "reaction_count": 0,
-        "revision": 2,
+        "revision": 1,
     }
     assert row | expected == row
     assert orjson.loads(row["ai_confidence_scores"]) == {"tag1": 0.5, "people": 0.5, "outdoor": 0.75}
@@ -116,26 +118,26 @@ async def test_the_same_and_the_stale_change_nothing(pool: Pool, models: ReadMod
 
 async def test_a_new_revision_that_says_the_same_changes_no_document(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool)
-    await models.write([post_changed(view(), revision=3)])
+    await models.write(whole(view(), revision=3))
     before = await media_row(pool)
     await outbox(pool)
-    assert await models.write([post_changed(view(), revision=5)]) == Outcome(changed=2)
+    assert await models.write(whole(view(), revision=5)) == Outcome(changed=2)
     after = await media_row(pool)
     assert after == before | {"revision": 5}
     assert await outbox(pool) == set()
-    assert await models.write([post_changed(view(), revision=4, tags=["late"])]) == Outcome()
+    assert await models.write(whole(view(), revision=4, tags=["late"])) == Outcome()
 
 
 async def test_the_backends_columns_are_its_own_and_ours_are_repaired(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool)
-    change = post_changed(view(), revision=3)
-    await models.write([change])
+    changes = whole(view(), revision=3)
+    await models.write(changes)
     await pool.execute(
         f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5, view_count = 6, detected_user_ids = '{{7}}', ai_caption = '?'"
     )
     await pool.execute(f"UPDATE {POST_SEARCH} SET categories = '{{c}}', location_city = 'Rome', title = 'mine'")
     await outbox(pool)
-    assert await models.write([change]) == Outcome(changed=2)
+    assert await models.write(changes) == Outcome(changed=2)
     row = await media_row(pool)
     assert (row["reaction_count"], row["view_count"], row["detected_user_ids"], row["ai_caption"]) == (
         5,
@@ -167,7 +169,7 @@ async def test_one_statement_per_table_however_many_rows(pool: Pool, models: Rea
         for post_id in range(first, first + posts):
             media = [view(str(post_id * 10 + n)) for n in range(3)]
             await backend_post(pool, post_id, [int(m.media_id) for m in media])
-            changes.append(post_changed(*media, post_id=str(post_id)))
+            changes += whole(*media, post_id=str(post_id))
         before = models.statements
         assert await models.write(changes) == Outcome(changed=4 * posts)
         used.append(models.statements - before)
@@ -177,14 +179,43 @@ async def test_one_statement_per_table_however_many_rows(pool: Pool, models: Rea
 async def test_only_the_tables_that_are_ours(pool: Pool) -> None:
     await backend_post(pool)
     models = ReadModels(pool, tables=[MEDIA_SEARCH])
-    assert await models.write([post_changed(view()), post_deleted("2")]) == Outcome(changed=1)
+    assert await models.write([*whole(view()), post_deleted("2")]) == Outcome(changed=1)
     assert await pool.fetchval(f"SELECT count(*) FROM {POST_SEARCH}") == 0
+
+
+async def test_what_media_say_of_their_post_follows_a_row_that_is_the_backends(pool: Pool) -> None:
+    await backend_post(pool)
+    await ReadModels(pool, tables=[POST_SEARCH]).write([post_changed(view(), tags=["sea"])])
+    await pool.execute(f"UPDATE {POST_SEARCH} SET revision = 0")
+    await ReadModels(pool, tables=[MEDIA_SEARCH]).write([media_changed(view())])
+    assert (await media_row(pool))["post_all_tags"] == ["sea"]
+
+
+async def test_a_media_that_left_its_post_stays_away_until_it_returns(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10, 11])
+    await models.write(whole(view("10"), view("11"), revision=3))
+    await outbox(pool)
+    left = replace(media_changed(view("11"), revision=5), removed=True)
+    assert await models.write([left]) == Outcome(changed=1)
+    assert await outbox(pool) == {(MEDIA_SEARCH, 11)}
+    assert await models.write([media_changed(view("11"), revision=4)]) == Outcome()  # a late writer
+    assert await models.write([left]) == Outcome()
+    assert [row["media_id"] for row in await pool.fetch(f"SELECT media_id FROM {MEDIA_SEARCH}")] == [10]
+    assert await models.write([media_changed(view("11"), revision=6)]) == Outcome(changed=1)
+    assert (await media_row(pool, 11))["post_all_tags"] == ["beach", "party"]
+
+
+async def test_a_media_that_left_awaits_nothing(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10])
+    assert await models.write([media_changed(view("11"), revision=4)]) == Outcome(awaiting=1)
+    await models.write([replace(media_changed(view("11"), revision=5), removed=True)])
+    assert await models.awaiting("1") == []
 
 
 async def test_what_lacks_the_backends_row_waits_and_the_rest_does_not(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool, 1, [10])
-    change = post_changed(view("10"), view("11"), revision=3)
-    assert await models.write([change, media_changed(view("20"), post_id="2")]) == Outcome(changed=2, awaiting=2)
+    changes = whole(view("10"), view("11"), revision=3)
+    assert await models.write([*changes, media_changed(view("20"), post_id="2")]) == Outcome(changed=2, awaiting=2)
     assert [(a.table_name, a.pk, a.media_id, a.awaited, a.revision) for a in await models.awaiting("1")] == [
         (MEDIA_SEARCH, 11, 11, "post_media", 3)
     ]
@@ -294,10 +325,9 @@ async def test_a_bad_change_is_refused_alone(pool: Pool, models: ReadModels) -> 
 
 async def test_a_bad_media_does_not_keep_its_post_back(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool, 1, [10, 12, 13])
-    change = post_changed(view("10"), LONG.media, WIDE.media)
-    outcome = await models.write([change])
+    outcome = await models.write([media_changed(view("10")), LONG, WIDE, post_changed(view("10"))])
     assert outcome.changed == 2
-    assert [refused for refused, _ in outcome.refused] == [change, change]
+    assert [refused for refused, _ in outcome.refused] == [LONG, WIDE]
     assert await pool.fetchval(f"SELECT count(*) FROM {POST_SEARCH}") == 1
 
 
@@ -317,13 +347,13 @@ async def test_what_was_awaited_and_is_bad_stays_to_be_seen(pool: Pool, models: 
 async def test_a_deleted_post_stays_deleted(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool, 1, [10, 11])
     await backend_post(pool, 2, [20])
-    await models.write([post_changed(view("10"), view("11"), revision=3), media_changed(view("20"), post_id="2")])
+    await models.write([*whole(view("10"), view("11"), revision=3), media_changed(view("20"), post_id="2")])
     await models.write([media_changed(view("12"), revision=4)])  # awaited
     await outbox(pool)
     assert await models.write([post_deleted(revision=5)]) == Outcome(changed=3)
     assert await outbox(pool) == {(POST_SEARCH, 1), (MEDIA_SEARCH, 10), (MEDIA_SEARCH, 11)}
     assert await models.awaiting("1") == []
-    late: list[Change] = [media_changed(view("10"), revision=4), post_changed(view("11"), revision=5)]
+    late: list[Change] = [media_changed(view("10"), revision=4), *whole(view("11"), revision=5)]
     for change in (*late, post_deleted(revision=2), *late):
         assert await models.write([change]) == Outcome()
     assert [row["media_id"] for row in await rows(pool)] == [20]
@@ -353,7 +383,7 @@ async def test_a_late_writer_does_not_bring_a_post_back(pool: Pool, models: Read
     await backend_post(pool)
     late = ReadModels(pool)
     await asyncio.gather(
-        *(late.write([post_changed(view(), revision=n)]) for n in range(2, 8)),
+        *(late.write(whole(view(), revision=n)) for n in range(2, 8)),
         *(models.write([post_deleted(revision=9)]) for _ in range(2)),
     )
     assert await rows(pool) == []
@@ -369,12 +399,15 @@ def history(random_: random.Random) -> list[Change]:
             media_id = random_.choice(sorted(media))
             media[media_id] = view(media_id, insights(revision)[: random_.randint(0, 6)])
             tags = [f"tag{revision}"]
-            changes.append(media_changed(media[media_id], post_id=post_id, revision=revision, tags=tags))
+            changes.append(media_changed(media[media_id], post_id=post_id, revision=revision))
             if random_.random() < 0.5:
                 scenes = [f"scene{revision}"]
                 changes.append(
                     post_changed(*media.values(), post_id=post_id, revision=revision, tags=tags, scenes=scenes)
                 )
+            if random_.random() < 0.2:
+                left = random_.choice(sorted(media.keys() - {media_id}))
+                changes.append(replace(media_changed(media[left], post_id=post_id, revision=revision), removed=True))
             if revision == deleted:
                 changes.append(post_deleted(post_id, revision))
     return changes
@@ -388,7 +421,7 @@ async def test_any_order_and_repetition_ends_in_the_same_rows(seed: int, pool: P
         await backend_post(pool, post_id, [post_id * 10 + n for n in range(3)])
     ends = []
     for shuffled in (False, True, True):
-        await pool.execute(f"TRUNCATE {MEDIA_SEARCH}, {POST_SEARCH}, awaiting, deleted_posts")
+        await pool.execute(f"TRUNCATE {MEDIA_SEARCH}, {POST_SEARCH}, awaiting, deleted_posts, deleted_media")
         order = [*changes, *random_.sample(changes, 5)] if shuffled else changes
         if shuffled:
             random_.shuffle(order)

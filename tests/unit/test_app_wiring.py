@@ -62,7 +62,7 @@ def test_agents_tables_and_settings_that_keep_data() -> None:
 
 
 def test_the_buffer_follows_the_number_of_partitions() -> None:
-    assert json.loads(python(ASK, STREAMAPP_PARTITIONS="64").stdout)["buffer"] == 5 * 64 * 16
+    assert json.loads(python(ASK, STREAMAPP_PARTITIONS="64").stdout)["buffer"] == 3 * 5 * 64 * 16
 
 
 def test_an_unknown_dialect_fails_the_start_and_tells_what_there_is() -> None:

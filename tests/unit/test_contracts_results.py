@@ -213,7 +213,14 @@ def test_an_answer_to_a_trigger_has_its_own_result_id() -> None:
     assert isinstance(post, PostChanged)
     triggers = (None, "1-0", "1-1")
     ids = [write(msgspec.structs.replace(post, trigger=trigger))[0].result_id for trigger in triggers]
-    assert ids == ["90001:5", "90001:5:1-0", "90001:5:1-1"]
+    assert ids == [f"90001:{post.clock}:5{answer}" for answer in ("", ":1-0", ":1-1")]
+
+
+def test_where_the_state_was_lost_a_post_sent_again_has_other_result_ids() -> None:
+    post = RESULTS["post"]
+    assert isinstance(post, PostChanged)
+    first, again = (write(msgspec.structs.replace(post, clock=clock))[0].result_id for clock in ("5-0", "6-0"))
+    assert first != again
 
 
 @STEADY

@@ -51,7 +51,7 @@ def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, 
 @given(
     hat=st.sampled_from(IDENTITIES),
     skin=st.sampled_from(SKINS),
-    width=st.floats(50, 220),
+    width=st.floats(55, 220),
     at=st.tuples(st.floats(5, 120), st.floats(5, 70)),
     background=st.sampled_from(["white", "black", "teal", "tan", "orange", "#E8B89C"]),
     quality=st.sampled_from([75, 90, 95]),

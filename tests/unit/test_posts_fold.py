@@ -13,6 +13,7 @@ from streamapp.events import (
     SERVICES,
     Event,
     Failed,
+    Kind,
     MediaChanged,
     PostChanged,
     PostDeleted,
@@ -297,6 +298,101 @@ def test_deletion_and_posting_again() -> None:
     assert world.post.deleted is None
 
 
+def update(clock: int, *media_ids: str) -> Updated:
+    return Updated(post_id="100", clock=f"{clock}-0", at=START, correlation_id="u", media_ids=media_ids)
+
+
+def test_media_that_an_update_took_out_leave_their_rows_and_come_back() -> None:
+    world = World()
+    world.tell(registered("201"), registered("202"), triggered("201", "202"))
+    world.answer_all(but=("202",))
+    late = [task for task in world.tasks if task.media_id == "202"]
+    rows = world.tell(update(60, "201")).rows
+    assert [(row.media.media_id, row.removed) for row in rows] == [("201", False), ("202", True)]
+    assert world.payloads[-1].completeness == "complete"  # what left is not awaited
+    assert world.open is None
+    (change,) = [c for c in world.tell(answered(late[0])).changes if isinstance(c, MediaChanged)]
+    assert change.removed  # an answer that was under way brings no row back
+    rows = world.tell(update(61, "201", "202")).rows
+    assert [row.removed for row in rows] == [False, False]
+    assert world.open is not None
+    for task in late[1:]:
+        world.tell(answered(task))
+    assert world.payloads[-1].summary.media_ids == ("201", "202")
+
+
+def test_a_post_that_an_update_left_without_media_is_complete_and_empty() -> None:
+    world = World()
+    world.tell(registered("201"), triggered("201"))
+    world.answer_all()
+    rows = world.tell(update(60)).rows
+    assert [row.removed for row in rows] == [True]
+    assert (world.payloads[-1].summary.media_count, world.payloads[-1].completeness) == (0, "complete")
+    assert world.payloads[-1].summary.is_safe is False
+    assert world.open is None
+
+
+def test_an_update_of_the_text_has_every_row_read_again() -> None:
+    world = World()
+    world.tell(registered("201"), registered("202"), triggered("201", "202"))
+    world.answer_all()
+    changed = Updated(post_id="100", clock="60-0", at=START, correlation_id="u")
+    folded = world.tell(changed)
+    assert [(row.media.media_id, row.removed) for row in folded.rows] == [("201", False), ("202", False)]
+    assert [type(change) for change in folded.changes] == [PostChanged]
+    assert world.tell(replace(changed, clock="59-0")).rows == ()  # an older one says nothing
+
+
+def test_what_was_asked_before_the_deletion_does_not_count_after_it() -> None:
+    asked = triggered("201", "202", clock=50)
+    deleted = Updated(post_id="100", clock="60-0", at=START, correlation_id="u", deleted=True)
+    for order in ((asked, deleted), (deleted, asked)):
+        world = World()
+        world.tell(registered("201"), *order, registered("203", clock=61))
+        world.answer_all(but=("201",))
+        world.tell(ticked(5))
+        assert [p.completeness for p in world.payloads] == ["complete"]
+        assert world.payloads[-1].summary.media_ids == ("203",)
+
+
+def test_a_backlog_puts_the_timeout_off_but_not_for_ever() -> None:
+    world = World()
+    world.tell(registered("201"), triggered("201"))
+    world.tell(replace(ticked(120), behind=("vision", "captions", "faces")))
+    assert world.payloads == []
+    assert world.open is not None
+    assert world.open.due == START + 130_000
+    world.answer_all()
+    assert [p.completeness for p in world.payloads] == ["complete"]
+
+    world = World()
+    world.tell(registered("201"), triggered("201"))
+    at = 120.0
+    while not world.payloads and at < 4_000:
+        world.tell(replace(ticked(at), behind=("vision", "captions", "faces")))
+        assert world.open is not None
+        at = ((world.open.due or 0) - START) / 1000
+    assert world.payloads[0].completeness == "partial"
+    assert POLICY.max_wait / 1000 == 3_600
+    assert world.post is not None
+    assert world.post.put_off == START + 3_600_000
+
+
+@pytest.mark.parametrize("behind", [(), ("vision",), ("vision", "captions")])
+def test_only_a_backlog_of_all_that_is_missing_puts_the_timeout_off(behind: tuple[Kind, ...]) -> None:
+    world = World()
+    world.tell(registered("201"), triggered("201"))
+    world.tell(replace(ticked(120), behind=behind))
+    assert [p.completeness for p in world.payloads] == ["partial"]
+
+
+def test_a_media_never_registered_is_no_backlog() -> None:
+    world = World()
+    world.tell(registered("201"), triggered("201", "202"))
+    world.tell(replace(ticked(120), behind=("vision", "captions", "faces")))
+    assert [p.completeness for p in world.payloads] == ["partial"]
+
+
 @pytest.mark.parametrize("clocks", [(1, 2), (2, 1)])
 def test_the_greater_clock_wins_in_any_order(clocks: tuple[int, int]) -> None:
     world = World()
@@ -344,6 +440,8 @@ def facts(random: Random) -> list[Event]:
     events.append(triggered(*media))
     if random.random() < 0.3:
         events.append(triggered(*media, clock=55, at=START + 500))
+    if random.random() < 0.3:
+        events.append(update(random.choice((52, 57)), *random.sample(media, random.randrange(len(media) + 1))))
     world.tell(*events)
     answers: list[Event] = []
     for n, task in enumerate(world.tasks):
@@ -435,5 +533,7 @@ def test_payloads_are_functions_of_state_not_of_dict_order() -> None:
     payload = world.payloads[-1]
     assert isinstance(payload, PostChanged)
     assert payload.summary.media_ids == ("201", "202")
-    assert [i.__struct_config__.tag for i in payload.media[0].insights] == list(SERVICES)
+    assert [i.__struct_config__.tag for i in payload.media[0].insights] == [
+        s for s in SERVICES if s != "image_embedding"
+    ]
     assert POLICY.backoff(3) == 4 * POLICY.backoff(1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sinks_support import insights, media_changed, post_changed, post_deleted, vector, view
 
 from streamapp.events import Label, SceneRecognition, Service, ServiceFailed, Tagging
@@ -42,6 +43,7 @@ MEDIA = {
     "width": 640,
     "height": 480,
     "created_at": "2026-01-02 03:04:06+00",
+    "deleted": None,
 }
 
 
@@ -79,19 +81,20 @@ def test_other_ids_have_no_row(text: str) -> None:
     assert isinstance(next(split(post_deleted(text))), Refused)
 
 
-def test_a_change_of_a_post_touches_its_row_and_those_of_its_media() -> None:
-    pieces = list(split(post_changed(view("10"), view("x"), view("11"), revision=4)))
-    assert [piece.key for piece in pieces if isinstance(piece, Part)] == [
-        (POST_SEARCH, 1),
-        (MEDIA_SEARCH, 10),
-        (MEDIA_SEARCH, 11),
-    ]
-    assert [type(piece) for piece in pieces].count(Refused) == 1
-    assert {piece.revision for piece in pieces if isinstance(piece, Part)} == {4}
+def test_a_change_of_a_post_touches_its_row_only() -> None:
+    (piece,) = split(post_changed(view("10"), view("x"), revision=4))
+    assert isinstance(piece, Part)
+    assert (piece.key, piece.revision) == ((POST_SEARCH, 1), 4)
+
+
+def test_a_media_that_left_its_post_is_deleted() -> None:
+    (piece,) = split(replace(media_changed(view("10"), revision=7), removed=True))
+    assert isinstance(piece, Deletion)
+    assert (piece.post_id, piece.media_id, piece.revision) == (1, 10, 7)
 
 
 def test_each_part_can_be_made_again_from_its_record() -> None:
-    for piece in split(post_changed(view("10"), view("11"), revision=4)):
+    for piece in (*split(post_changed(view("10"), revision=4)), *split(media_changed(view("11"), revision=4))):
         assert isinstance(piece, Part)
         again = part(piece.record)
         assert (again.key, again.revision, again.record) == (piece.key, piece.revision, piece.record)
@@ -106,14 +109,13 @@ def test_a_deletion_and_a_failure_make_no_row() -> None:
 
 
 def test_a_media_row_has_every_column() -> None:
-    values = made(media_changed(view(answers=insights(faces=2)), revision=5, tags=["beach"]))
+    values = made(media_changed(view(answers=insights(faces=2)), revision=5))
     assert set(values) == set(READ_MODELS[MEDIA_SEARCH].columns)
     assert values | {"image_embedding": None} == {
         "media_id": 10,
         "post_id": 1,
         "post_title": "summer",
         "post_body": "by the sea",
-        "post_all_tags": ("beach",),
         "media_position": 3,
         "media_url": "http://images.test/10.jpg",
         "media_type": "IMAGE",
@@ -249,6 +251,9 @@ def test_sort_knows_the_deleted() -> None:
     assert sort([old], deleted, {10: MEDIA}, width=512).rows == {}
     assert sort([old], deleted, {10: MEDIA}, width=512).settled == [old]
     assert [*sort([new], deleted, {10: MEDIA}, width=512).rows] == [MEDIA_SEARCH]
+    left = {10: MEDIA | {"deleted": 3}}
+    assert sort([old], {1: POST}, left, width=512).rows == {}
+    assert [*sort([new], {1: POST}, left, width=512).rows] == [MEDIA_SEARCH]
 
 
 @pytest.mark.parametrize("model", READ_MODELS.values(), ids=READ_MODELS)

@@ -30,7 +30,7 @@ from streamapp.posts.fold import Folded, fold
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
 
-POLICY = Policy(model="pixel-1", quiet=5_000, timeout=120_000, attempts=3, retry=2_000)
+POLICY = Policy(model="pixel-1", quiet=5_000, timeout=120_000, max_wait=3_600_000, attempts=3, retry=2_000)
 START = 1_700_000_000_000
 
 
