@@ -235,7 +235,7 @@ class MediaChanged(Record, tag="media", frozen=True):
 
 class PostChanged(Record, tag="post", frozen=True):
     """A post has an aggregate: complete, or partial with what is missing. Its media come without vectors: with them
-    2,000 would not fit into a message."""
+    1,000 would not fit into a message."""
 
     post_id: str
     revision: int

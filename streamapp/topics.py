@@ -4,6 +4,7 @@ changes meet in one worker."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -60,21 +61,27 @@ async def _check_positions(changelog: str, existing: set[str], settings: Setting
     Raises TopicMismatch."""
     if changelog not in existing:
         return
-    partitions = range(settings.partitions)
-    rows = [TopicPartition(changelog, p) for p in partitions]
-    facts = [TopicPartition(POST_EVENTS, p) for p in partitions if POST_EVENTS in existing]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_servers)
     await consumer.start()
     try:
-        ends = {tp: end for tp, end in (await consumer.end_offsets([*rows, *facts])).items() if end}
+        partitions = range(settings.partitions)
+        rows = await consumer.end_offsets([TopicPartition(changelog, p) for p in partitions])
+        facts = await consumer.end_offsets(
+            [TopicPartition(POST_EVENTS, p) for p in partitions if POST_EVENTS in existing]
+        )
     finally:
         await consumer.stop()
-    told = {tp.partition for tp in facts if tp in ends}
-    if lost := sorted(tp.partition for tp in rows if tp in ends and tp.partition not in told):
+    if lost := without_facts(rows, facts):
         raise TopicMismatch(
             f"{POST_EVENTS} is empty in the partitions {lost}, but the state ({changelog}) was made from it: it was "
             "deleted or made anew. Restore it, or begin with an empty state: another STREAMAPP_APP_ID."
         )
+
+
+def without_facts(rows: Mapping[TopicPartition, int], facts: Mapping[TopicPartition, int]) -> list[int]:
+    """The partitions that have rows but never had a fact, by the ends of both logs."""
+    told = {tp.partition for tp, end in facts.items() if end}
+    return sorted(tp.partition for tp, end in rows.items() if end and tp.partition not in told)
 
 
 async def _create(admin: AIOKafkaAdminClient, names: list[str], changelogs: set[str], settings: Settings) -> None:

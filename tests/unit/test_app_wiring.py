@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+
+from streamapp.topics import without_facts
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK = """
@@ -86,3 +89,11 @@ def test_the_pure_parts_and_the_bridge_load_no_faust(module: str) -> None:
     faust, streamapp = run.stdout.split()
     assert faust == "False"
     assert streamapp == str(module != "bridge.__main__")
+
+
+def test_rows_without_facts_tell_of_a_log_that_was_made_anew() -> None:
+    rows = {TopicPartition("c", 0): 5, TopicPartition("c", 1): 3, TopicPartition("c", 2): 0}
+    facts = {TopicPartition("e", 0): 7, TopicPartition("e", 1): 0, TopicPartition("e", 2): 9}
+    assert without_facts(rows, facts) == [1]
+    assert without_facts(rows, {}) == [0, 1]
+    assert without_facts({}, facts) == []

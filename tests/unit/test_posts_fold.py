@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +13,21 @@ from streamapp.events import (
     KINDS,
     SERVICES,
     Event,
+    Face,
+    FaceDetection,
     Failed,
+    ImageCaptioning,
+    ImageEmbedding,
+    Insight,
     Kind,
+    Label,
     MediaChanged,
+    Moderation,
     PostChanged,
     PostDeleted,
+    SceneRecognition,
     ServiceFailed,
+    Tagging,
     Task,
     Updated,
     encode,
@@ -537,3 +547,33 @@ def test_payloads_are_functions_of_state_not_of_dict_order() -> None:
         s for s in SERVICES if s != "image_embedding"
     ]
     assert POLICY.backoff(3) == 4 * POLICY.backoff(1)
+
+
+LIMIT = 8 * 2**20 - 16 * 1024  # of a record, with the default STREAMAPP_MAX_MESSAGE_BYTES
+
+
+def test_a_post_of_1000_media_and_an_image_full_of_faces_stay_below_the_message_limit() -> None:
+    world = World()
+    faces = tuple(Face(bbox=(1000, 1000, 100, 100), confidence=0.987654, embedding=bytes(4096)) for _ in range(32))
+    words = tuple(Label(f"some-long-word-{n}", 0.123456) for n in range(20))
+    everything: tuple[Insight, ...] = (
+        Moderation(is_safe=True, confidence=0.5, scores=words),
+        Tagging(tags=words),
+        SceneRecognition(scenes=words, colors=("#aabbcc",) * 5),
+        ImageCaptioning(caption="A long caption. " * 10),
+        ImageEmbedding(vector=bytes(2048)),
+        FaceDetection(width=4000, height=3000, faces=faces),
+    )
+    media = [f"{10_000_000 + n}" for n in range(1_000)]
+    for media_id in media:
+        world.tell(registered(media_id, url=f"https://images.example.com/{'x' * 100}/{media_id}.jpg"))
+        answer = answered(world.tasks[-1])
+        world.tell(replace(answer, insights=everything))
+        assert max(len(encode(change)) for change in world.changes[-1:]) < LIMIT / 20
+        world.changes.clear()
+    world.tell(triggered(*media))
+    (payload,) = world.payloads
+    assert len(encode(payload)) < LIMIT
+    assert world.post is not None
+    assert len(msgspec.json.encode(world.post)) < LIMIT / 10
+    assert max(len(msgspec.json.encode(row)) for row in world.media.values()) < LIMIT / 20
