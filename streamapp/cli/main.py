@@ -14,6 +14,7 @@ from streamapp.cli import contracts as wire
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
 from streamapp.cli.search import search_media
+from streamapp.cli.verify import verify as verify_all
 
 Found: TypeAlias = tuple[bool, Any, str]
 """Whether all is good, the body for --json, the text for people."""
@@ -66,6 +67,21 @@ def inspect_post_command(post_id: str, as_json: bool) -> None:
 def search(text: str, limit: int, unsafe: bool, as_json: bool) -> None:
     """Find images by words."""
     _finish(search_media(text, limit=limit, safe_only=not unsafe), as_json=as_json)
+
+
+@main.command()
+@click.option("--post", metavar="ID", help="Only this post.")
+@click.option(
+    "--wait",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds that something may be on its way before it counts as missing.",
+)
+@_json
+def verify(post: str | None, wait: float, as_json: bool) -> None:
+    """Compare state, rows, documents and results. Asks a running worker for the state."""
+    _finish(verify_all(post, wait=wait), as_json=as_json)
 
 
 @main.group(invoke_without_command=True)

@@ -26,6 +26,7 @@ from streamapp.events import (
     ServiceFailed,
     Task,
     Ticked,
+    Triggered,
     Updated,
     service_of,
 )
@@ -132,12 +133,25 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
 
 def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
     """Every media of a post that was changed: what its row copies from the post is to be read again, or it left."""
-    if not isinstance(event, Updated) or after.update is None or event.clock != after.update.clock:
+    if not _changes_media(event, after):
         return
-    left = removed(after)
-    for media_id in after.media:
+    left = removed(after).union(after.gone).difference(expected(after).media_ids)
+    for media_id in (*after.media, *(m for m in after.gone if m not in after.media)):
         if (row := rows(media_id)) is not None:
             yield _media_changed(row, after, removed=media_id in left)
+
+
+def _changes_media(event: Event, after: Post) -> bool:
+    """Whether this is the newest update, or the newest trigger where an update named media: it may bring some back."""
+    match event:
+        case Updated():
+            return after.update is not None and event.clock == after.update.clock
+        case Triggered():
+            known, update = after.trigger, after.update
+            named = update is not None and update.media_ids is not None
+            return named and known is not None and event.clock == known.clock
+        case _:
+            return False
 
 
 def _media_changed(row: Media, after: Post, *, answered: tuple[Service, ...] = (), removed: bool) -> MediaChanged:

@@ -70,6 +70,7 @@ class Post(msgspec.Struct, frozen=True, omit_defaults=True):
     update: Request | None = None
     deleted: str | None = None  # clock of the deletion, while nothing was registered after it
     floor: str | None = None  # clock of the last deletion: nothing registered or asked before it counts
+    gone: tuple[str, ...] = ()  # media of before the last deletion, where others of after it were known already
     quiet: bool = False  # no media was added for POST_QUIET_SECONDS
     timed_out: bool = False  # POST_TIMEOUT_SECONDS passed with something unanswered
     put_off: int = 0  # until when a backlog has put the timeout off

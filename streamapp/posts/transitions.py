@@ -106,7 +106,9 @@ def _deleted(post: Post, clock: str) -> Post:
     if post.trigger is not None and not newer(post.trigger.clock, clock):
         post = replace(post, trigger=None)
     if kept:
-        return replace(post, media=kept, floor=clock)
+        return replace(
+            post, media=kept, floor=clock, gone=tuple(media_id for media_id in post.media if media_id not in kept)
+        )
     return replace(post, deleted=clock, floor=clock)
 
 

@@ -34,6 +34,8 @@ from streamapp.events import (
 )
 from streamapp.posts.story import story
 
+MANY = 2_000 if settings.get_current_profile_name() == "thorough" else 100  # `make test-all` is thorough
+
 
 def test_a_registration_asks_each_kind_once() -> None:
     world = World()
@@ -365,6 +367,27 @@ def test_what_was_asked_before_the_deletion_does_not_count_after_it() -> None:
         assert world.payloads[-1].summary.media_ids == ("203",)
 
 
+def test_a_trigger_after_an_update_brings_back_what_had_left() -> None:
+    world = World()
+    world.tell(registered("201"), registered("202"), triggered("201", "202"), update(60, "201"))
+    world.answer_all()
+    rows = world.tell(triggered("201", "202", clock=70)).rows
+    assert [(row.media.media_id, row.removed) for row in rows] == [("201", False), ("202", False)]
+    assert world.payloads[-1].summary.media_ids == ("201", "202")
+
+
+def test_a_deletion_that_comes_late_takes_the_rows_of_before_it() -> None:
+    world = World()
+    world.tell(registered("201", clock=5), registered("202", clock=70))
+    world.answer_all()
+    rows = world.tell(Updated(post_id="100", clock="60-0", at=START, correlation_id="u", deleted=True)).rows
+    assert [(row.media.media_id, row.removed) for row in rows] == [("202", False), ("201", True)]
+    world.tell(registered("201", clock=80))
+    world.position -= 2  # both are told again: what was registered since has not left
+    rows = world.tell(Updated(post_id="100", clock="60-0", at=START, correlation_id="u", deleted=True)).rows
+    assert [(row.media.media_id, row.removed) for row in rows] == [("202", False), ("201", False)]
+
+
 def test_a_backlog_puts_the_timeout_off_but_not_for_ever() -> None:
     world = World()
     world.tell(registered("201"), triggered("201"))
@@ -460,7 +483,7 @@ def facts(random: Random) -> list[Event]:
     return events + answers
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_order_and_duplication_ends_in_the_same_payload(random: Random) -> None:
     events = facts(random)
@@ -476,7 +499,7 @@ def test_any_order_and_duplication_ends_in_the_same_payload(random: Random) -> N
     assert wild.open == calm.open
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * MANY, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_replaying_any_stretch_of_the_log_changes_no_state(random: Random) -> None:
     events = facts(random)
@@ -494,7 +517,7 @@ def test_replaying_any_stretch_of_the_log_changes_no_state(random: Random) -> No
     assert encode(world.payloads[-1]) == encode(calm.payloads[-1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * MANY, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_crashes_at_any_point_are_healed_by_the_replay(random: Random) -> None:
     """The rows of a post are each of any time since the last acknowledged fact; from there the log is told again.
