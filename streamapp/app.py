@@ -73,6 +73,7 @@ class App(faust.App):
             web_router_enabled=False,
         )
         self.outbox = Outbox(self, max_bytes=settings.max_message_bytes)
+        self.on_rebalance_complete.connect(self._hold)
 
     def lane(self, name: str, handle: Handler, *, room: int = 256, ordered: bool = True) -> Lane:
         """The lane of an agent."""
@@ -87,6 +88,16 @@ class App(faust.App):
         await super().on_start()
         # Faust pauses every stream while more than 100 table records are queued (#173).
         self.producer.buffer.max_messages = 10_000
+
+    async def _hold(self, *_: Any, **__: Any) -> None:
+        """Fetch nothing until the streams are at their committed offsets.
+
+        When the tables are recovered Faust resumes the streams, then seeks them, then clears the agents' queues
+        (`Recovery.on_recovery_completed`, `_resume_streams`): what is fetched in between is lost. Both resume the
+        flow at their end.
+        """
+        self.consumer.stop_flow()
+        self.flow_control.suspend()
 
     async def on_stop(self) -> None:
         """Close what was opened; what the agents still do then fails and comes again."""
