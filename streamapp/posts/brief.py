@@ -28,7 +28,7 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     @property
     def settled(self) -> bool:
         """Whether each service has answered or failed for good."""
-        return all(step >= FAILED for step in self.progress)
+        return min(self.progress) >= FAILED
 
     @property
     def unsettled(self) -> frozenset[Service]:

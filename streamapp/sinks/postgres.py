@@ -168,8 +168,8 @@ class ReadModels:
 
         parts = sorted((p for p in pieces if isinstance(p, Part)), key=lambda part: part.key)
         posts = {post["post_id"]: dict(post) for post in await self._fetch(connection, "posts", post_ids)}
-        media_ids = [part.media_id for part in parts if part.media_id is not None]
-        found = await self._fetch(connection, "media", media_ids) if media_ids else []
+        asked = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
+        found = await self._fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
         media = {entry["media_id"]: dict(entry) for entry in found}
         batch = sort(parts, posts, media, width=self.image_width)
 
@@ -192,18 +192,26 @@ class ReadModels:
         return _count(await connection.execute(self._upserts[table], orjson.dumps(values).decode()))
 
     async def _delete(self, connection: Connection, deletions: Sequence[Deletion]) -> int:
-        posts = [(d.post_id, d.revision) for d in deletions if d.media_id is None]
-        media = [(d.media_id, d.revision) for d in deletions if d.media_id is not None]
+        posts = [d for d in deletions if d.media_id is None]
+        media = [d for d in deletions if d.media_id is not None]
         deleted = 0
-        for what, gone in (("post", posts), ("media", media)):
-            if gone:
-                arrays = [pk for pk, _ in gone], [revision for _, revision in gone]
-                await self._fetch(connection, f"bury_{what}", *arrays)
-                await self._fetch(connection, f"forget_{what}", *arrays)
-                for model in self.models:
-                    if f"{what}_id" in model.columns:
-                        self.statements += 1
-                        deleted += _count(await connection.execute(model.delete_by(f"{what}_id"), *arrays))
+        if posts:
+            arrays = [[d.post_id for d in posts], [d.revision for d in posts]]
+            deleted += await self._bury(connection, ("post_id",), arrays)
+        if media:
+            arrays = [[d.post_id for d in media], [d.media_id for d in media if d.media_id is not None]]
+            deleted += await self._bury(connection, ("post_id", "media_id"), [*arrays, [d.revision for d in media]])
+        return deleted
+
+    async def _bury(self, connection: Connection, key: tuple[str, ...], arrays: list[list[int]]) -> int:
+        what = "post" if len(key) == 1 else "media"
+        await self._fetch(connection, f"bury_{what}", *arrays)
+        await self._fetch(connection, f"forget_{what}", *arrays)
+        deleted = 0
+        for model in self.models:
+            if set(key) <= model.columns.keys():
+                self.statements += 1
+                deleted += _count(await connection.execute(model.delete_by(key), *arrays))
         return deleted
 
     async def _await(self, connection: Connection, waiting: Sequence[tuple[Part, str]]) -> None:

@@ -40,12 +40,15 @@ class ReadModel:
             f"WHERE excluded.revision > t.revision OR (excluded.revision = t.revision AND {changed})"
         )
 
-    def delete_by(self, column: str) -> str:
-        """Delete the rows of posts, or of media: arrays of their ids and of the revisions that ended them."""
+    def delete_by(self, key: tuple[str, ...]) -> str:
+        """Delete the rows of posts, or of media of posts: an array for each column of the key, and one of the revisions
+        that ended them."""
+        arrays = ", ".join(f"${n}::bigint[]" for n in range(1, len(key) + 2))
+        same = " AND ".join(f"t.{column} = gone.{column}" for column in key)
         return (
             f"DELETE FROM {self.table} t\n"  # noqa: S608
-            "USING unnest($1::bigint[], $2::bigint[]) AS gone (id, revision)\n"
-            f"WHERE t.{column} = gone.id AND t.revision <= gone.revision"
+            f"USING unnest({arrays}) AS gone ({', '.join(key)}, revision)\n"
+            f"WHERE {same} AND t.revision <= gone.revision"
         )
 
 

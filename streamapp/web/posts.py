@@ -13,6 +13,7 @@ from streamapp.posts.aggregate import place
 from streamapp.posts.state import Media, media_key
 from streamapp.posts.story import story
 from streamapp.web.cluster import ask, is_local, unreachable
+from streamapp.web.health import not_ready
 from streamapp.web.middleware import respond
 
 posts = web.RouteTableDef()
@@ -38,7 +39,7 @@ async def post(request: web.Request) -> web.Response:
 
 def local(post_id: str) -> dict[str, Any] | None:
     """The story, when this worker has the post."""
-    row = tables.posts.get(post_id)
+    row = None if not_ready() else tables.posts.get(post_id)
     if row is None:
         return None
     media: list[Media] = []
