@@ -20,17 +20,26 @@ class Expected(NamedTuple):
 def expected(post: Post) -> Expected:
     """The set the newest request names, with media registered after it; else all registered, whole once quiet or when
     there are as many as the trigger announced."""
+    media, unseen = _named(post)
+    absent = max(0, _announced(post) - len(media) - len(unseen))
+    return Expected(media, unseen, absent, known(post))
+
+
+def _named(post: Post) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The media of the post that are registered, and those that are not."""
     chosen = post.chosen
     if chosen is None:
-        media, unseen = tuple(post.media), tuple[str, ...]()
-    else:
-        named = dict.fromkeys(chosen.media_ids or ())
-        later = (m for m, brief in post.media.items() if m not in named and newer(brief.clock, chosen.clock))
-        media = (*(media_id for media_id in named if media_id in post.media), *later)
-        unseen = tuple(media_id for media_id in named if media_id not in post.media)
-    total = _announced(post)
-    absent = max(0, total - len(media) - len(unseen))
-    return Expected(media, unseen, absent, known=post.quiet or chosen is not None or total > 0)
+        return tuple(post.media), ()
+    named = dict.fromkeys(chosen.media_ids or ())
+    if named.keys() == post.media.keys():  # as most often; each fact of a post comes by here
+        return tuple(named), ()
+    later = (m for m, brief in post.media.items() if m not in named and newer(brief.clock, chosen.clock))
+    return (*(m for m in named if m in post.media), *later), tuple(m for m in named if m not in post.media)
+
+
+def known(post: Post) -> bool:
+    """Whether the set is known to be whole."""
+    return post.quiet or post.chosen is not None or _announced(post) > 0
 
 
 def _announced(post: Post) -> int:
@@ -57,11 +66,13 @@ def has_media(post: Post) -> bool:
 
 def finished(post: Post) -> bool:
     """Whether nothing is awaited any more: the set is known and each media has answered or failed for good."""
+    if not known(post):
+        return False
     wanted = expected(post)
     return (
-        wanted.known
-        and (bool(wanted.media_ids) or bool(removed(post)))
+        (bool(wanted.media_ids) or bool(removed(post)))
         and not wanted.unseen
         and not wanted.absent
-        and all(post.media[media_id].settled for media_id in wanted.media_ids)
+        # From the end, because what was registered last is most likely still at work.
+        and all(post.media[media_id].settled for media_id in reversed(wanted.media_ids))
     )

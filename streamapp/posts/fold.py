@@ -32,7 +32,7 @@ from streamapp.events import (
 )
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED
-from streamapp.posts.expected import expected, finished, has_media, removed
+from streamapp.posts.expected import expected, finished, has_media, known, removed
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
 from streamapp.posts.transitions import Rows, due, move_media, move_post
@@ -64,7 +64,8 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
         return touched.get(media_id) or rows(media_id)
 
     aggregate = None
-    if has_media(after) and _gives(event, after) and _current(after, current, at):
+    done = finished(after)
+    if has_media(after) and (done or _gives(event, after)) and _current(after, current, at):
         aggregate = post_changed(after, current)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
@@ -72,13 +73,14 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
         changes.append(aggregate)
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
     again = tuple(_media_again(event, after, current))
-    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), again, ignored)
+    opened = None if done else _open(after, policy)
+    return Folded(after, touched, opened, tasks, tuple(changes), again, ignored)
 
 
 def _gives(event: Event, post: Post) -> bool:
-    """Whether the fact gives the aggregate: every one of a finished post does, and of one given as partial already;
+    """Whether a fact of an unfinished post gives the aggregate: every one does when it was given as partial already;
     but that time passes says nothing new, except at the deadline."""
-    return finished(post) or (_is_deadline(event, post) if isinstance(event, Ticked) else bool(post.timed_out))
+    return _is_deadline(event, post) if isinstance(event, Ticked) else bool(post.timed_out)
 
 
 def _is_deadline(event: Event, post: Post) -> bool:
@@ -193,11 +195,9 @@ def _answered(event: Event, row: Media) -> Iterable[Service]:
 
 
 def _open(post: Post, policy: Policy) -> OpenPost | None:
-    """Until when the post can be left alone; None where time changes nothing any more."""
-    if finished(post):
-        return None
+    """Until when an unfinished post can be left alone; None where time changes nothing any more."""
     dues = [brief.due for brief in post.media.values() if brief.due is not None]
-    if not post.quiet and not expected(post).known:
+    if not known(post):
         dues.append(post.opened_at + policy.quiet)
     if not post.timed_out:
         dues.append(due(post, policy))
