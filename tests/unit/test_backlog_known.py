@@ -32,7 +32,7 @@ def test_a_backlog_is_more_than_a_worker_has_in_hand_and_moves(clock: Clock) -> 
     assert seen.behind == ("vision",)
     seen.note("vision", done=101, lag=60)  # grows, but nobody works on it
     clock.now += 2
-    assert seen.behind == ()
+    assert not seen.behind
 
 
 def test_what_is_not_known_is_told_apart_from_none_but_not_for_ever(clock: Clock) -> None:
