@@ -96,7 +96,7 @@ async def test_a_server_that_hangs_does_not_hold_up_the_results(
         async def all_answered() -> bool:
             return int(await backend.redis.xlen("post-insights-enriched")) >= known + flood
 
-        await until(all_answered, what="the answers to all triggers", seconds=seconds)
+        await until(all_answered, what="the answers to all triggers", seconds=60)
         await during.run()
         await during.finish(seconds=5)
         stalled = time.monotonic() - begin

@@ -10,7 +10,7 @@ from processes import terminate
 from system import System
 from traffic import Traffic, small_images
 
-from demo.backend import Backend
+from demo.backend import Backend, until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -33,7 +33,8 @@ async def finish(backend: Backend, traffic: Traffic) -> None:
 async def test_sigterm_under_load(system: System, backend: Backend, small: list[str], post_id: int) -> None:
     letters = len(await system.dead_letters())
     await system.restart_worker()  # a child of this process, so that its exit code can be known
-    traffic = Traffic(backend, small, first=post_id, posts=60, interval=0.2)
+    # About as much as can be done, so that there is always something under way.
+    traffic = Traffic(backend, small, first=post_id, posts=150, interval=0.08)
     await traffic.prepare()
     sending = asyncio.create_task(traffic.run())
     await asyncio.sleep(4)
@@ -54,14 +55,17 @@ async def test_one_worker_two_and_one_again_under_load(
     system: System, backend: Backend, small: list[str], post_id: int
 ) -> None:
     letters = len(await system.dead_letters())
-    traffic = Traffic(backend, small, first=post_id, posts=60, interval=0.5)
+    traffic = Traffic(backend, small, first=post_id, posts=140, interval=0.5)  # longer than a busy machine takes
     await traffic.prepare()
     sending = asyncio.create_task(traffic.run())
     await asyncio.sleep(3)
     await asyncio.to_thread(system.up, workers=2)
     try:
-        await asyncio.sleep(3)
-        assert await holds(system, backend) == [True, True]
+
+        async def both_work() -> bool:
+            return await holds(system, backend) == [True, True]
+
+        await until(both_work, what="work in both workers")
         code, took = await terminate(system, "worker-1")
         assert not sending.done(), "the load ended too early"
         await sending
