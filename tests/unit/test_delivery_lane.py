@@ -249,7 +249,7 @@ async def test_a_dead_letter_too_large_to_be_kept_whole_is_cut() -> None:
     event = FakeEvent(7, bench.acked)
     event.message.value = b"x" * 200_000
     bench.stream.queue.put_nowait(event)
-    await bench.settle()
+    await bench.settle(0.5)
     assert bench.acked == [7]
     ((_, value),) = bench.outbox.sent
     assert value == b"x" * 32 * 1024
