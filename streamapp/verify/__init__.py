@@ -1,0 +1,1 @@
+"""Is what was given out what the state says? State against rows and results, rows against documents."""

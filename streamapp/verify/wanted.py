@@ -1,0 +1,164 @@
+"""What must be in rows and streams, from the state of a post: made by what makes it, so it is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from streamapp.contracts import DIALECTS, Message, write
+from streamapp.events import SERVICES, MediaChanged, ServiceFailed
+from streamapp.posts.aggregate import post_changed
+from streamapp.posts.brief import ANSWERED, FAILED, Brief
+from streamapp.posts.expected import expected, finished, removed
+from streamapp.posts.state import Media, Post
+from streamapp.posts.view import view
+from streamapp.sinks.parts import Part, Refused, split
+from streamapp.verify.findings import Difference
+
+
+class Known(NamedTuple):
+    """What the state has of a post; `post` is None where it has nothing."""
+
+    post_id: str
+    post: Post | None = None
+    media: Mapping[str, Media] = {}
+
+    @property
+    def alive(self) -> Post | None:
+        """The post, unless it was deleted."""
+        return self.post if self.post is not None and self.post.deleted is None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRow:
+    """A row. `settled`: it was written with the last fact of its post, so that its revision is the post's.
+
+    Not `whole`: an earlier aggregate made it, of which the state keeps only that there was one.
+    Not `required`: the row may be there.
+    """
+
+    part: Part
+    settled: bool
+    whole: bool
+    required: bool
+
+
+class WantedMessage(NamedTuple):
+    """A message that must be in its stream once; `at`: it was not written before (ms since the epoch)."""
+
+    message: Message
+    media_id: str | None
+    at: int
+
+
+def settled(post: Post) -> bool:
+    """Whether every further fact gives the aggregate again, as the last one did."""
+    return bool(post.media) and (post.timed_out or finished(post))
+
+
+def announced(post: Post, row: Media) -> bool:
+    """Whether a change has said what the media is now. After a registration none has, until an answer or the end of
+    the timeout; what was written before it stays."""
+    return bool(row.details) or (post.timed_out and not row.brief.settled)
+
+
+def rows(known: Known) -> Iterator[WantedRow | Refused]:
+    """The rows of a post and its media."""
+    if (post := known.alive) is None:
+        return
+    if (whole := settled(post)) or post.emitted is not None:
+        for piece in split(post_changed(post, known.media.get)):
+            yield from _wanted(piece, settled=whole, whole=whole, required=True)
+    given, left = expected(post).media_ids, removed(post)
+    for media_id, row in known.media.items():
+        if media_id not in left and announced(post, row):
+            for piece in split(_media_changed(post, row)):
+                yield from _wanted(piece, settled=False, whole=True, required=media_id in given)
+
+
+def _wanted(piece: object, *, settled: bool, whole: bool, required: bool) -> Iterable[WantedRow | Refused]:
+    if isinstance(piece, Part):
+        yield WantedRow(part=piece, settled=settled, whole=whole, required=required)
+    elif isinstance(piece, Refused):
+        yield piece
+
+
+def _media_changed(post: Post, row: Media) -> MediaChanged:
+    return MediaChanged(
+        post_id=post.post_id,
+        revision=post.revision,
+        media=view(row),
+        answered=tuple(service for service in SERVICES if row.brief.of(service) == ANSWERED),
+        closed=post.timed_out or row.brief.settled,
+    )
+
+
+def aggregate(known: Known, dialect: str) -> tuple[Message, int] | None:
+    """The last aggregate, and the time of its newest fact; None where the state no longer says what it was."""
+    if (post := known.alive) is None or not settled(post):
+        return None
+    change = post_changed(post, known.media.get)
+    (message,) = write(change, dialect=dialect)
+    return message, change.at
+
+
+def messages(known: Known, dialect: str) -> list[WantedMessage]:
+    """The results of the media in their current generation; the aggregate is not among them."""
+    found: list[WantedMessage] = []
+    if (post := known.alive) is not None:
+        for row in known.media.values():
+            if announced(post, row):
+                found += _answers(post, row, dialect)
+                found += _failures(row, dialect)
+    return found
+
+
+def _answers(post: Post, row: Media, dialect: str) -> Iterator[WantedMessage]:
+    change = _media_changed(post, row)
+    if DIALECTS[dialect].combined:
+        for message in write(change, dialect=dialect):
+            yield WantedMessage(message, row.media_id, row.at)
+        return
+    for service in change.answered:  # one by one: each was written at a time of its own
+        for message in write(replace(change, answered=(service,)), dialect=dialect):
+            yield WantedMessage(message, row.media_id, row.detail(service).answered_at or row.at)
+
+
+def _failures(row: Media, dialect: str) -> Iterator[WantedMessage]:
+    for service in SERVICES:
+        if row.brief.of(service) == FAILED:
+            detail = row.detail(service)
+            failure = ServiceFailed(
+                post_id=row.post_id,
+                media_id=row.media_id,
+                generation=row.brief.generation,
+                services=(service,),
+                error=detail.error or "",
+                at=detail.error_at or row.at,
+                correlation_id=row.correlation_id,
+                user_id=row.user_id,
+                job_id=row.job_id,
+            )
+            for message in write(failure, dialect=dialect):
+                yield WantedMessage(message, row.media_id, failure.at)
+
+
+def inconsistencies(known: Known) -> Iterator[Difference]:
+    """The post's row and the rows of its media are moved by the same facts: what they say must be the same."""
+    if (post := known.alive) is None:
+        return
+    for media_id, brief in post.media.items():
+        row = known.media.get(media_id)
+        ids = {"post": post.post_id, "media": media_id}
+        if row is None:
+            yield Difference(kind="missing", where="state media", expected="the post has it", **ids)
+        elif (expected := _progress(brief)) != (found := _progress(row.brief)):
+            yield Difference(kind="state", where="state media", field="progress", expected=expected, found=found, **ids)
+
+
+def _progress(brief: Brief) -> tuple[object, ...]:
+    """When to try again is left out: of a media that has all its answers nobody keeps it."""
+    return brief.clock, brief.generation, brief.progress
