@@ -2,9 +2,10 @@
 PYTHON ?= python3
 WORKERS ?= 1
 ROUNDS ?= 25
+SEED ?= 1
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format servers up down wipe status bench generated clean
+.PHONY: help demo test test-all lint format servers up down wipe status bench chaos generated clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -30,7 +31,7 @@ test: .venv/development lint ## Lint, types and tests, on the real servers
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-all: .venv/development lint ## Also what is too long for every run
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --hypothesis-profile=thorough
 
 lint: .venv/development
 	@$(BIN)/ruff check
@@ -63,6 +64,9 @@ generated: .venv/runtime ## Write the files that are generated from the code
 
 bench: .venv/runtime ## Latencies and rates of this machine
 	@$(BIN)/python -m bench
+
+chaos: .venv/runtime ## ROUNDS=n rounds of kill -9 under load, checked against an undisturbed run of the same SEED=s
+	@$(BIN)/python -m chaos --rounds $(ROUNDS) --seed $(SEED)
 
 clean: down ## Remove the environment; data stays (make wipe)
 	rm -rf .venv

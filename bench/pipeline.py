@@ -33,21 +33,31 @@ def bare(images: int) -> float:
     return images / (time.perf_counter() - begin)
 
 
-async def burst(backend: Backend, url: str, posts: int) -> dict[str, Any]:
-    """All posts at once, each with its trigger."""
-    ids = [next(_posts) for _ in range(posts)]
-    asked = {}
+def new_post() -> int:
+    """The id of a post that no other run has."""
+    return next(_posts)
+
+
+async def burst(
+    backend: Backend, url: str, posts: int, *, per_post: int = PER_POST, interval: float = 0.0
+) -> dict[str, Any]:
+    """All posts at once, or `interval` seconds apart; each with its trigger."""
+    asked: dict[str, int] = {}
+    at = await _ends(backend)
     begin = time.perf_counter()
-    for post in ids:
-        asked[str(post)] = await _post(backend, url, post)
-    results, enriched = await _collect(backend, {str(post) for post in ids})
+    for n in range(posts):
+        await asyncio.sleep(max(0.0, begin + n * interval - time.perf_counter()))
+        post = new_post()
+        asked[str(post)] = await _ask(backend, url, post, per_post)
+    results, enriched = await _collect(backend, at, set(asked), per_post)
     seconds = time.perf_counter() - begin
     return {
         "posts": posts,
-        "images": posts * PER_POST,
-        "images_per_second": round(posts * PER_POST / seconds, 1),
+        "images": posts * per_post,
+        "images_per_second": round(posts * per_post / seconds, 1),
         "last_result_to_enriched_ms": percentiles([enriched[post] - max(results[post]) for post in asked]),
         "xadd_to_first_result_ms": percentiles([min(results[post]) - asked[post] for post in asked]),
+        "xadd_to_enriched_ms": percentiles([enriched[post] - asked[post] for post in asked]),
     }
 
 
@@ -55,9 +65,9 @@ async def alone(backend: Backend, url: str, posts: int) -> dict[str, Any]:
     """One post at a time on an idle system."""
     first, last = [], []
     for _ in range(posts):
-        post = next(_posts)
-        asked = await _post(backend, url, post)
-        results, enriched = await _collect(backend, {str(post)})
+        post, at = new_post(), await _ends(backend)
+        asked = await _ask(backend, url, post, PER_POST)
+        results, enriched = await _collect(backend, at, {str(post)}, PER_POST)
         first.append(min(results[str(post)]) - asked)
         last.append(enriched[str(post)] - max(results[str(post)]))
     return {
@@ -67,9 +77,9 @@ async def alone(backend: Backend, url: str, posts: int) -> dict[str, Any]:
     }
 
 
-async def _post(backend: Backend, url: str, post: int) -> int:
+async def _ask(backend: Backend, url: str, post: int, per_post: int) -> int:
     """Ask for the images of a post and its aggregate; Redis's time of the first message."""
-    media = [post * 10 + n for n in range(PER_POST)]
+    media = [post * 1000 + n for n in range(per_post)]
     entries = [
         await backend.request_image(post, media_id, f"{url}/{IMAGES[(post + n) % len(IMAGES)]}.jpg")
         for n, media_id in enumerate(media)
@@ -78,12 +88,22 @@ async def _post(backend: Backend, url: str, post: int) -> int:
     return _ms(entries[0])
 
 
-async def _collect(backend: Backend, posts: set[str]) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Times of the results and of the aggregate of each post, once all are there."""
+async def _ends(backend: Backend) -> dict[str, str]:
+    """Where the result streams end now."""
+    ends = {}
+    for stream in ("ml-insights-results", "face-detection-results", "post-insights-enriched"):
+        newest: Any = await backend.redis.xrevrange(stream, count=1)
+        ends[stream] = newest[0][0] if newest else "0"
+    return ends
+
+
+async def _collect(
+    backend: Backend, at: dict[str, str], posts: set[str], per_post: int
+) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Times of the results and of the aggregate of each post, once all are there. `at`: where to read from."""
     results: dict[str, list[int]] = {post: [] for post in posts}
     enriched: dict[str, int] = {}
-    at = dict.fromkeys(("ml-insights-results", "face-detection-results", "post-insights-enriched"), "0")
-    while len(enriched) < len(posts) or any(len(times) < RESULTS * PER_POST for times in results.values()):
+    while len(enriched) < len(posts) or any(len(times) < RESULTS * per_post for times in results.values()):
         for stream, entries in await _read(backend, at):
             for entry_id, fields in entries:
                 post = fields.get("postId", "")
@@ -96,10 +116,13 @@ async def _collect(backend: Backend, posts: set[str]) -> tuple[dict[str, list[in
 
 
 async def _read(backend: Backend, at: dict[str, str]) -> Entries:
-    found: Entries = await asyncio.wait_for(backend.redis.xread(at, count=1000, block=60_000), 90)  # type: ignore[arg-type]
-    if not found:
-        raise TimeoutError("no result for 60 s")
-    return found
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        # Shorter than the client's own patience with a socket.
+        found: Entries = await backend.redis.xread(at, count=1000, block=1000)  # type: ignore[arg-type, assignment]
+        if found:
+            return found
+    raise TimeoutError("no result for 60 s")
 
 
 def _ms(entry_id: str) -> int:

@@ -21,6 +21,7 @@ from bridge.outbound import Outbound, new_consumer
 from bridge.sender import new_producer
 from bridge.settings import Settings
 from bridge.topics import ensure_topics
+from bridge.trimming import Trimmer
 from bridge.trouble import Trouble, pause
 
 logger = logging.getLogger("bridge")
@@ -88,6 +89,7 @@ async def serve(
         counts=counts,
         dead_letters=dead_letters,
     )
+    trimmer = Trimmer(streams=outbound_names, redis=redis, settings=settings, counts=counts)
     directions: list[Inbound | Outbound] = [*inbound, outbound]
     names = [*inbound_names, *outbound_names, dead_letters]
     topics = asyncio.Event()
@@ -106,6 +108,7 @@ async def serve(
         asyncio.create_task(keep_topics(names, settings, counts, stop, topics)),
         asyncio.create_task(report(counts, stop)),
         asyncio.create_task(announce()),
+        asyncio.create_task(trimmer.run(stop)),
         *(asyncio.create_task(after_topics(direction)) for direction in directions),
     }
     stopped = asyncio.create_task(stop.wait())

@@ -22,6 +22,12 @@ from redis.exceptions import NoScriptError
 logger = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("deliver.lua").read_text()
+#: HSET, unless another bridge has moved the checkpoint since it was read.
+REWIND = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '-1') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
 CHECKPOINT_KEY = "streamapp:checkpoint:{}"
 SEEN_KEY = b"streamapp:seen:"
 TOPIC_IDS_KEY = "streamapp:topic-ids"
@@ -43,10 +49,9 @@ class Delivery(NamedTuple):
 class Checkpoints:
     """Reads and moves checkpoints. Every method raises RedisError when Redis does not do its part."""
 
-    def __init__(self, *, redis: Redis, seen_seconds: int, maxlen: int = 0) -> None:
+    def __init__(self, *, redis: Redis, seen_seconds: int) -> None:
         self._redis = redis
         self._seen_seconds = seen_seconds
-        self._maxlen = maxlen
         self._sha: str | None = None
 
     async def read(self, topic_ids: Mapping[str, UUID]) -> dict[TopicPartition, int]:
@@ -61,27 +66,32 @@ class Checkpoints:
             for partition, offset in reply.items()
         }
 
-    async def rewind(self, topic_id: UUID, partition: int, offset: int) -> None:
-        """Set one checkpoint, whatever it was."""
-        await self._redis.hset(CHECKPOINT_KEY.format(topic_id), str(partition), str(offset))
+    async def rewind(self, topic_id: UUID, partition: int, *, old: int, new: int) -> bool:
+        """Set one checkpoint back; False if it is not `old` any more, and then nothing was done."""
+        arguments = [str(partition), str(old), str(new)]
+        return bool(await cast(Any, self._redis.eval(REWIND, 1, CHECKPOINT_KEY.format(topic_id), *arguments)))
 
-    async def remember(self, topic_ids: Mapping[str, UUID]) -> None:
-        """Keep the topics' ids, and say which topics were recreated since the last time."""
+    async def remember(self, topic_ids: Mapping[str, UUID]) -> int:
+        """Keep the topics' ids, say which topics were recreated since the last time, and return how many."""
         if not topic_ids:
-            return
+            return 0
         known = cast(list[bytes | None], await self._redis.hmget(TOPIC_IDS_KEY, list(topic_ids)))
         changed: list[str] = []
+        recreated = 0
         for (topic, topic_id), before in zip(topic_ids.items(), known, strict=True):
             if before == str(topic_id).encode():
                 continue
             changed += [topic, str(topic_id)]
             if before is not None:
+                recreated += 1
                 logger.warning(
-                    "topic %s was recreated: its id is %s, was %s; it is delivered from its beginning",
+                    "topic %s was recreated: its id is %s, was %s; the old checkpoints do not count for it, it is "
+                    "delivered from its beginning, but for results that were delivered already",
                     *(topic, topic_id, before.decode()),
                 )
         if changed:
             await self._redis.hset(TOPIC_IDS_KEY, items=changed)
+        return recreated
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[str]:
         """Run the script for every delivery, in order; its outcomes, as described in deliver.lua.
@@ -117,6 +127,6 @@ class Checkpoints:
             delivery.topic,
             SEEN_KEY + (seen_key or b""),
             *(delivery.partition, delivery.offset, delivery.previous),
-            *(seen, self._seen_seconds, self._maxlen),
+            *(seen, self._seen_seconds),
             *delivery.fields,
         ]

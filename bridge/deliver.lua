@@ -1,8 +1,8 @@
 -- Deliver one record to a stream, once. Atomic, and nothing is written before the command that may fail (XADD).
 -- KEYS  1 checkpoints of the topic (hash: partition -> offset)  2 stream  3 seen results (hash)
 -- ARGV  1 partition  2 offset  3 previous offset, which must have been delivered before this one
---       4 field in the seen hash, '' for no check  5 seconds the seen hash lives on  6 MAXLEN, 0 for none
---       7... the entry's names and values; none: only advance the checkpoint
+--       4 field in the seen hash, '' for no check  5 seconds the seen hash lives on
+--       6... the entry's names and values; none: only advance the checkpoint
 -- Returns 'out', 'seen' or 'advanced'; 'skipped' when the checkpoint is there already;
 -- 'behind' when Redis does not have the previous record (any more): the caller must go back to the checkpoint.
 local offset = tonumber(ARGV[2])
@@ -15,15 +15,11 @@ if checkpoint < tonumber(ARGV[3]) then
 end
 
 local outcome = 'advanced'
-if #ARGV > 6 then
+if #ARGV > 5 then
   local known = ARGV[4] ~= '' and redis.call('HEXISTS', KEYS[3], ARGV[4]) == 1
   outcome = known and 'seen' or 'out'
   if not known then
-    if ARGV[6] == '0' then
-      redis.call('XADD', KEYS[2], '*', unpack(ARGV, 7))
-    else
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], '*', unpack(ARGV, 7))
-    end
+    redis.call('XADD', KEYS[2], '*', unpack(ARGV, 6))
   end
   if ARGV[4] ~= '' then
     redis.call('HSET', KEYS[3], ARGV[4], '')

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -21,6 +22,9 @@ from bridge.trouble import Trouble, pause
 
 logger = logging.getLogger(__name__)
 
+READ = Path(__file__).with_name("read.lua").read_text()
+#: JUSTID, which redis-py has without its cursor: the entries themselves may be large, and are read later.
+CLAIM = "return redis.call('XAUTOCLAIM', KEYS[1], unpack(ARGV))"
 #: XREADGROUP returns at once when an entry comes; this is only how soon a stop is noticed.
 BLOCK_MS = 1000
 #: How Redis says that the group, or its stream, is gone.
@@ -52,6 +56,8 @@ class Inbound:
         self._stream = stream
         self._key_fields = key_fields
         self._redis = redis
+        self._reader = redis.register_script(READ)
+        self._claimer = redis.register_script(CLAIM)
         self._settings = settings
         self._counts = counts
         self._dead_letters = dead_letters
@@ -103,34 +109,30 @@ class Inbound:
 
     async def _read(self) -> list[Entry]:
         """The next entries: our own pending ones as long as there are some, then new ones."""
+        settings = self._settings
+        whose = ("0" if self._backlog else ">", settings.bridge_batch, settings.bridge_batch_bytes)
+        arguments = [settings.bridge_group, settings.bridge_name, *whose]
+        found = await cast(Any, self._reader)(keys=[self._stream], args=arguments)
+        if found or self._backlog:
+            return [(entry_id, _pairs(parts or ())) for entry_id, parts in found]
+        # A script cannot wait.
         reply = await self._redis.xreadgroup(
-            self._settings.bridge_group,
-            self._settings.bridge_name,
-            {self._stream: "0" if self._backlog else ">"},
-            count=self._settings.bridge_batch,
-            block=BLOCK_MS,
+            settings.bridge_group, settings.bridge_name, {self._stream: ">"}, count=1, block=BLOCK_MS
         )
         return cast(list[tuple[bytes, list[Entry]]], reply)[0][1] if reply else []
 
     async def _claim(self) -> None:
         """Take over what another bridge left behind; it joins our pending entries, which are read next."""
         seconds = self._settings.bridge_claim_seconds
-        cursor: bytes | str = "0-0"
+        consumer = (self._settings.bridge_group, self._settings.bridge_name)
+        cursor = b"0-0"
         claimed = 0
         while True:
-            reply = await self._redis.xautoclaim(
-                self._stream,
-                self._settings.bridge_group,
-                self._settings.bridge_name,
-                min_idle_time=int(seconds * 1000),
-                start_id=cursor,
-                count=100,
-            )
-            cursor = reply[0]
-            claimed += len(reply[1])
-            if len(reply) > 2:  # since Redis 7.0
-                self._note_deleted(reply[2])
-            if cursor in (b"0-0", "0-0"):
+            arguments = [*consumer, int(seconds * 1000), cursor, "COUNT", 100, "JUSTID"]
+            cursor, ids, deleted = await cast(Any, self._claimer)(keys=[self._stream], args=arguments)
+            claimed += len(ids)
+            self._note_deleted(deleted)
+            if cursor == b"0-0":
                 break
         self._claim_at = time.monotonic() + seconds / 2
         if claimed:
@@ -178,3 +180,7 @@ class Inbound:
         for entry_id in ids:
             logger.warning("inbound %s: %s was deleted before it was read", self._stream, entry_id.decode())
             self._counts["deleted"] += 1
+
+
+def _pairs(parts: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(parts[::2], parts[1::2], strict=True))

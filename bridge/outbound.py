@@ -1,4 +1,8 @@
-"""Kafka to Redis: each result once in its stream, in the order of its partition."""
+"""Kafka to Redis: each result once in its stream, in the order of its partition.
+
+A recreated topic has another id, so no checkpoint: it is reported with both ids and delivered from its beginning,
+and result ids absorb what was delivered from the one before it (docs/adr/0006-checkpointed-xadd.md).
+"""
 
 import asyncio
 import contextlib
@@ -16,9 +20,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.checkpoints import Checkpoints, Delivery
+from bridge.membership import SESSION_SECONDS, Namesakes, client_id, group_id
 from bridge.names import DEAD_LETTERS, OUTBOUND
 from bridge.placement import NOTHING, place
-from bridge.records import Record, Unusable, dead_letter, to_fields
+from bridge.records import Record, Unusable, chunks, dead_letter, to_fields
 from bridge.sender import Sender
 from bridge.settings import Settings
 from bridge.topic_ids import describe
@@ -39,14 +44,17 @@ def new_consumer(settings: Settings) -> AIOKafkaConsumer:
     """A consumer whose group only shares out partitions: offsets are kept in Redis, not in Kafka."""
     return AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
-        client_id=f"bridge-{settings.bridge_name}",
-        group_id=f"{settings.bridge_group}-bridge",
+        client_id=client_id(settings),
+        group_id=group_id(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        session_timeout_ms=10_000,
+        session_timeout_ms=int(SESSION_SECONDS * 1000),
         heartbeat_interval_ms=3_000,
         request_timeout_ms=10_000,
         fetch_max_wait_ms=POLL_MS,
+        # A batch that is larger comes all the same, alone. Fetched ahead is up to one batch of each partition.
+        fetch_max_bytes=settings.bridge_batch_bytes,
+        max_partition_fetch_bytes=min(1024 * 1024, settings.bridge_batch_bytes),
         # How soon a recreated topic is assigned again: a rebalance while it is away leaves it out.
         metadata_max_age_ms=5_000,
     )
@@ -82,8 +90,8 @@ class Outbound(ConsumerRebalanceListener):  # type: ignore[misc]
         self._checkpoints = Checkpoints(
             redis=redis,
             seen_seconds=max(1, int(settings.seen_days * 86400)),
-            maxlen=settings.bridge_stream_maxlen,
         )
+        self._namesakes = Namesakes(settings=settings, counts=counts)
         self._ids: dict[str, UUID] = {}
         self._assigned = False
         self._unplaced: set[TopicPartition] = set()
@@ -115,6 +123,7 @@ class Outbound(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _consume(self, stop: asyncio.Event) -> None:
         self.on_partitions_revoked(())
         async with kafka_client(self._settings) as client:
+            await self._namesakes.remove(client)
             consumer = self._consumer_factory()
             try:
                 async with asyncio.timeout(START_SECONDS):
@@ -144,19 +153,13 @@ class Outbound(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _place(self, consumer: AIOKafkaConsumer, client: AIOKafkaClient) -> None:
         """Send the consumer to the checkpoint in every partition where it is not known to follow it."""
-        topics = await describe(client, self._topics)
-        ids = {name: topic.topic_id for name, topic in topics.items()}
-        await self._checkpoints.remember(ids)
+        if not self._unplaced:
+            await self._namesakes.look(client)
+        ids = {name: topic.topic_id for name, topic in (await describe(client, self._topics)).items()}
+        if recreated := await self._checkpoints.remember(ids):
+            self._counts["recreated"] += recreated
         checkpoints = await self._checkpoints.read(ids)
-        for tp, done in list(self._done.items()):
-            if ids.get(tp.topic) != self._ids.get(tp.topic):
-                del self._done[tp]
-                self._unplaced.add(tp)
-            elif checkpoints.get(tp, NOTHING) < done:
-                logger.warning("%s: Redis lost what followed %d", _name(tp), checkpoints.get(tp, NOTHING))
-                self._counts["rewound"] += 1
-                self._unplaced.add(tp)
-        self._ids = ids
+        self._compare(ids, checkpoints)
         partitions = [tp for tp in self._unplaced if tp.topic in ids]
         # After the checkpoints: the end only grows, so one that is before a checkpoint tells of a loss.
         beginnings = await consumer.beginning_offsets(partitions) if partitions else {}
@@ -167,8 +170,10 @@ class Outbound(ConsumerRebalanceListener):  # type: ignore[misc]
             if placement.problem:
                 logger.error("%s: %s", _name(tp), placement.problem)
                 self._counts["problems"] += 1
-            if placement.checkpoint != old:
-                await self._checkpoints.rewind(ids[tp.topic], tp.partition, placement.checkpoint)
+            if placement.checkpoint != old and not await self._checkpoints.rewind(
+                ids[tp.topic], tp.partition, old=old, new=placement.checkpoint
+            ):
+                continue  # another bridge was faster: see in the next round where it is now
             if tp in self._unplaced and tp in consumer.assignment():
                 consumer.seek(tp, placement.position)
                 self._done[tp] = placement.checkpoint
@@ -177,8 +182,28 @@ class Outbound(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._assigned and not self._unplaced:
             self.ready.set()
 
+    def _compare(self, ids: dict[str, UUID], checkpoints: dict[TopicPartition, int]) -> None:
+        """Find placed partitions that are not any more where they were: Redis or the topic is another."""
+        for tp, done in list(self._done.items()):
+            kept = checkpoints.get(tp, NOTHING)
+            if ids.get(tp.topic) != self._ids.get(tp.topic):
+                del self._done[tp]
+                self._unplaced.add(tp)
+            elif kept < done:
+                logger.warning("%s: Redis lost records %d to %d, they are delivered again", _name(tp), kept + 1, done)
+                self._counts["rewound"] += 1
+                self._unplaced.add(tp)
+        self._ids = ids
+
     async def _deliver(self, records: Sequence[ConsumerRecord]) -> None:
+        """Deliver records of any partitions, each partition's in order, not too many bytes at once."""
+        # One chain through all chunks: what follows a record that was not delivered is not delivered either.
         previous = dict(self._done)
+        sizes = [len(record.key or b"") + len(record.value or b"") for record in records]
+        for chunk in chunks(records, sizes, limit=self._settings.bridge_batch_bytes):
+            await self._deliver_chunk(chunk, previous)
+
+    async def _deliver_chunk(self, records: Sequence[ConsumerRecord], previous: dict[TopicPartition, int]) -> None:
         deliveries, letters = [], []
         for record in records:
             tp = TopicPartition(record.topic, record.partition)

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bridge.names import DEAD_LETTERS
 
@@ -18,6 +18,7 @@ RECORD_OVERHEAD = 128
 HEADER_OVERHEAD = 10
 
 Headers = Sequence[tuple[str, bytes]]
+T = TypeVar("T")
 
 
 class Unusable(ValueError):
@@ -97,6 +98,18 @@ def dead_letter(
     whole = [("length", b"%d" % len(record.value)), ("sha256", hashlib.sha256(record.value).hexdigest().encode())]
     key = None if record.key is None else record.key[:KEPT_KEY_BYTES]
     return Record(topic, key, record.value[:KEPT_VALUE_BYTES], [*kept, *added, *whole])
+
+
+def chunks(items: Sequence[T], sizes: Sequence[int], *, limit: int) -> Iterator[Sequence[T]]:
+    """The items in order, in runs of at most `limit` bytes; one that is larger by itself is alone."""
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if total + size > limit and index > start:
+            yield items[start:index]
+            start, total = index, 0
+        total += size
+    if start < len(items):
+        yield items[start:]
 
 
 def _decode(data: bytes) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
+from bridge.membership import client_id
 from bridge.records import Record
 from bridge.settings import Settings
 from bridge.trouble import Trouble
@@ -27,7 +28,7 @@ def new_producer(settings: Settings) -> AIOKafkaProducer:
     """
     return AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap_servers,
-        client_id=f"bridge-{settings.bridge_name}",
+        client_id=client_id(settings),
         acks="all",
         enable_idempotence=True,
         linger_ms=2,

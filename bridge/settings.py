@@ -36,6 +36,12 @@ class Settings(BaseSettings):
         description="The consumer group on the inbound streams; `<group>-bridge` is the Kafka group outbound.",
     )
     bridge_batch: int = Field(500, ge=1, description="Most entries or records handled in one round.")
+    bridge_batch_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1,
+        description="Most bytes handled in one round of a stream, and fetched from Kafka at once; what is larger is "
+        "handled alone. The bridge's memory is a multiple of it.",
+    )
     bridge_claim_seconds: float = Field(
         60,
         gt=0,
@@ -43,7 +49,15 @@ class Settings(BaseSettings):
         "pause of a living bridge, or both produce them.",
     )
     bridge_stream_maxlen: int = Field(
-        0, ge=0, description="Trim outbound streams to about so many entries (`MAXLEN ~`); 0 never trims."
+        0,
+        ge=0,
+        description="Trim outbound streams to about so many entries every few seconds; 0 never trims. What some "
+        "consumer group has not read and acknowledged stays.",
+    )
+    bridge_trim_unread: bool = Field(
+        False,
+        description="Trim also entries that a consumer group has not read and acknowledged, and streams that no "
+        "group reads: whoever comes late loses results.",
     )
     seen_days: float = Field(
         7,

@@ -8,12 +8,14 @@ import mode.loop
 mode.loop.use("uvloop")
 
 import asyncio  # noqa: E402
+import logging  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
 from typing import Any  # noqa: E402
 
 import faust  # noqa: E402
 import faust._cython.streams  # type: ignore[import-not-found]  # noqa: E402  # without it Faust acknowledges what it skips at a rebalance
+from aiokafka.errors import KafkaError  # noqa: E402
 from faust.types import ConsumerT  # noqa: E402
 
 import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
@@ -23,9 +25,14 @@ from streamapp.delivery import Handler, Lane, Outbox  # noqa: E402
 from streamapp.resources import Resources  # noqa: E402
 from streamapp.settings import Settings, get_settings  # noqa: E402
 
+STOP = 8.0  # seconds until a worker that is told to stop has left, whatever hangs; supervisors give 10
 GRACE = 3.0  # seconds for events in flight at stop and when partitions are revoked; then they are abandoned
 POLL_RECORDS = 16
+RETRY = 2.0  # seconds between attempts to reach Kafka at start
 SESSION = 10.0  # seconds without a heartbeat until a worker's partitions go to others
+
+
+logger = logging.getLogger(__name__)
 
 
 class App(faust.App):
@@ -42,7 +49,7 @@ class App(faust.App):
             settings.app_id,
             broker=settings.kafka_url.replace("kafka://", "safe://"),
             store="rocksdb://",
-            datadir=settings.datadir,
+            datadir=settings.datadir / settings.app_id,  # the state of another id has nothing to do with this one
             Table=ConfirmedTable,
             autodiscover=False,  # a module that fails to import would only be a warning
             topic_partitions=settings.partitions,
@@ -73,6 +80,7 @@ class App(faust.App):
             web_router_enabled=False,
         )
         self.outbox = Outbox(self, max_bytes=settings.max_message_bytes)
+        self.on_rebalance_complete.connect(self._hold)
 
     def lane(self, name: str, handle: Handler, *, room: int = 256, ordered: bool = True) -> Lane:
         """The lane of an agent."""
@@ -82,14 +90,35 @@ class App(faust.App):
     async def on_start(self) -> None:
         """Make the topics that are missing (refuse to start where partition counts disagree), open what is used."""
         watchdog.watch(0.8 * SESSION)
-        await topics.ensure(self.settings)
+        await self._ensure_topics()
         await self.resources.open(self)
         await super().on_start()
         # Faust pauses every stream while more than 100 table records are queued (#173).
         self.producer.buffer.max_messages = 10_000
 
+    async def _ensure_topics(self) -> None:
+        """Wait for Kafka without limit, as for every server. Raises topics.TopicMismatch."""
+        while True:
+            try:
+                await topics.ensure(self.settings)
+                return
+            except (KafkaError, OSError, TimeoutError) as exc:
+                logger.warning("Kafka does not answer yet: %r", exc)
+                await asyncio.sleep(RETRY)
+
+    async def _hold(self, *_: Any, **__: Any) -> None:
+        """Fetch nothing until the streams are at their committed offsets.
+
+        When the tables are recovered Faust resumes the streams, then seeks them, then clears the agents' queues
+        (`Recovery.on_recovery_completed`, `_resume_streams`): what is fetched in between is lost. Both resume the
+        flow at their end.
+        """
+        self.consumer.stop_flow()
+        self.flow_control.suspend()
+
     async def on_stop(self) -> None:
         """Close what was opened; what the agents still do then fails and comes again."""
+        watchdog.leave_within(STOP)
         await super().on_stop()
         await self.resources.close()
 

@@ -18,6 +18,7 @@ from streamapp.names import TASKS
 from streamapp.settings import Settings
 
 EVERY = 2.0  # seconds between two looks
+UNKNOWN = 60.0  # seconds without a look after which deadlines do not wait for one
 STILL = 30.0  # seconds without progress after which a backlog stands still; the longest attempt takes 18
 
 
@@ -31,6 +32,7 @@ class Backlog:
         }
         self._done: dict[Kind, int] = {}
         self._moved_at: dict[Kind, float] = {}
+        self._looked_at = time.monotonic()
         self.lag: dict[Kind, int] = {}
 
     @property
@@ -40,8 +42,14 @@ class Backlog:
         many = self._settings.tasks_in_flight
         return tuple(kind for kind, lag in self.lag.items() if lag > many and self._moved_at.get(kind, 0.0) > since)
 
+    @property
+    def known(self) -> bool:
+        """Whether a look succeeded lately. Where none ever does (a broker may not allow it), no backlog is assumed."""
+        silent = time.monotonic() - self._looked_at
+        return silent > UNKNOWN or (bool(self.lag) and silent < 3 * EVERY)
+
     async def run(self) -> None:
-        """Look again and again. Raises Unavailable; nothing is known of a backlog then."""
+        """Look again and again. Raises Unavailable."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_servers)
         consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.kafka_servers)
         try:
@@ -51,7 +59,6 @@ class Backlog:
                 await self._look(admin, consumer)
                 await asyncio.sleep(EVERY)
         except (KafkaError, OSError) as exc:
-            self.lag.clear()
             raise Unavailable(f"Kafka: {exc!r}") from exc
         finally:
             await consumer.stop()
@@ -69,3 +76,4 @@ class Backlog:
         if done != self._done.get(kind):
             self._moved_at[kind] = time.monotonic()
         self._done[kind], self.lag[kind] = done, lag
+        self._looked_at = time.monotonic()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from streamapp.errors import Unavailable
+
+LONGEST_WAIT = 5.0  # seconds between attempts while a server is down
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -14,11 +18,13 @@ class Batches(Generic[T, R]):
     """Collects items into calls of `work`, one at a time. Each caller gets the result of its own item.
 
     `work` takes at most `size` items and gives one result per item, in order; what it raises, every caller of that
-    batch gets.
+    batch gets. Unavailable is not passed on but waited out, because what comes later must not pass the batch.
     """
 
     def __init__(self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, size: int) -> None:
         self._work, self._size = work, size
+        self.waiting_for: str | None = None
+        self.waiting_since: float | None = None
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -31,15 +37,30 @@ class Batches(Generic[T, R]):
         return await future
 
     async def _run(self) -> None:
+        wait = 0.1
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-            batch = [(item, future) for item, future in batch if not future.done()]  # abandoned meanwhile
-            if batch:
+            self._waiting = [
+                (item, future) for item, future in self._waiting if not future.done()
+            ]  # some are abandoned
+            batch = self._waiting[: self._size]
+            if not batch:
+                continue
+            try:
                 await self._finish(batch)
+            except Unavailable as exc:
+                self.waiting_for = str(exc)
+                self.waiting_since = self.waiting_since or time.time()
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                wait, self.waiting_for, self.waiting_since = 0.1, None, None
+                del self._waiting[: len(batch)]
 
     async def _finish(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in batch])
+        except Unavailable:
+            raise
         except Exception as exc:
             for _, future in batch:
                 if not future.done():

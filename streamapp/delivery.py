@@ -38,7 +38,9 @@ confirmations: ContextVar[list[asyncio.Future[Any]] | None] = ContextVar("confir
 # FaustError: among others a send that failed, and a table whose topic is so new that its partitions are not known yet.
 TROUBLE = (Unavailable, KafkaError, FaustError, OSError)
 FRAMING = 16 * 1024  # bytes left for the names of headers and the framing of a batch
+WINDOW = 1024  # events of a lane that are done or at work and not yet acknowledged
 LONGEST_WAIT = 15.0  # seconds between attempts while a server is down
+LONGEST_HOLD = 2.0  # the same where a whole lane waits; partitions may move meanwhile
 
 
 class TooLarge(ValueError):
@@ -96,7 +98,7 @@ class Lane:
         self._pending: deque[tuple[EventT[Any], asyncio.Task[None]]] = deque()
         self._changed = asyncio.Condition()
         self._acker: asyncio.Task[None] | None = None
-        self._epoch = 0
+        self._epoch = self._working = 0
         self.done = self.dead = self.retries = self.abandoned = 0
         self.waiting_for: str | None = None  # why events wait: the last error of a server that is down
         self.waiting_since: float | None = None
@@ -116,16 +118,40 @@ class Lane:
     async def _submit(self, event: EventT[Any]) -> None:
         epoch = self._epoch
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._pending) < self._room or self._epoch != epoch)
-        first = _Attempt(self._handle)
-        if self.ordered and epoch == self._epoch:
-            await first.start(event)
+            await self._changed.wait_for(lambda: self._has_room() or self._epoch != epoch)
+        first = await self._begin(event, epoch) if self.ordered else _Attempt(self._handle)
         if epoch != self._epoch:
             return  # revoked meanwhile: whoever has the partition now gets it again
-        task = asyncio.create_task(self._attend(event, first), name=f"{self.name}-{event.message.offset}")
+        self._working += 1
+        task = asyncio.create_task(self._work(event, first), name=f"{self.name}-{event.message.offset}")
         self._pending.append((event, task))
         async with self._changed:
             self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        """Those that are done but wait for an earlier one take no room: one slow event must not stop the lane."""
+        return self._working < self._room and len(self._pending) < WINDOW
+
+    async def _begin(self, event: EventT[Any], epoch: int) -> _Attempt:
+        """Run the handler, again and again while it meets a server that is down: those after it must not pass it."""
+        wait = 0.1
+        while True:
+            attempt = _Attempt(self._handle)
+            if epoch == self._epoch:
+                await attempt.start(event)
+            if epoch != self._epoch or not isinstance(attempt.failure, TROUBLE):
+                return attempt
+            self._wait_for(event, attempt.failure)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_HOLD)
+
+    async def _work(self, event: EventT[Any], attempt: _Attempt) -> None:
+        try:
+            await self._attend(event, attempt)
+        finally:
+            self._working -= 1
+            async with self._changed:
+                self._changed.notify_all()
 
     async def _attend(self, event: EventT[Any], attempt: _Attempt) -> None:
         """Try until the event's work is confirmed or its failure is. Only cancelling ends it otherwise."""
@@ -196,7 +222,7 @@ class _Attempt:
     def __init__(self, handle: Handler) -> None:
         self._handle = handle
         self._sent: list[asyncio.Future[Any]] = []
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
         self._started = False
 
     def again(self) -> _Attempt:
@@ -209,7 +235,7 @@ class _Attempt:
         try:
             await self._handle(event)
         except Exception as exc:
-            self._failure = exc
+            self.failure = exc
         finally:
             confirmations.reset(token)
 
@@ -220,7 +246,7 @@ class _Attempt:
         if self._sent:
             # Not gather: abandoning the event must not cancel what the producer still has to resolve.
             await asyncio.wait(self._sent)
-        for failure in (self._failure, *(sent.exception() for sent in self._sent)):
+        for failure in (self.failure, *(sent.exception() for sent in self._sent)):
             if failure is not None:
                 raise failure
 

@@ -139,6 +139,8 @@ class Resources:
     def waiting(self) -> dict[str, Any]:
         """Servers that are down as seen by the background work."""
         found: dict[str, Any] = {name: {"error": error} for name, error in self._troubles.items()}
+        if self.rows.waiting_since is not None:
+            found["sink"] = {"since": round(self.rows.waiting_since, 3), "error": self.rows.waiting_for}
         if self.loaded and self.indexer.waiting_since is not None:
             found["indexer"] = {"since": round(self.indexer.waiting_since, 3), "error": self.indexer.last_error}
         return found

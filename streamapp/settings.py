@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     post_max_wait_seconds: float = Field(
         3600.0, gt=0, description="The longest that the timeout waits for a backlog of tasks that is being worked off."
     )
-    attempts: int = Field(3, ge=1, description="Attempts per image and service before it is failed for good.")
+    attempts: int = Field(3, ge=1, le=40, description="Attempts per image and service before it is failed for good.")
     retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each.")
     attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one look at an image.")
 

@@ -28,6 +28,20 @@ def watch(limit: float) -> threading.Thread:
     return thread
 
 
+def leave_within(seconds: float) -> None:
+    """End the process after so many seconds: a server that hangs must not keep a worker that was told to stop. What
+    it had in hand is not acknowledged and comes again."""
+
+    def leave() -> None:
+        sys.stderr.write(f"watchdog: not stopped within {seconds:g} s: it leaves\n")
+        sys.stderr.flush()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
 def _beat(limit: float) -> None:
     last = now()
     while True:

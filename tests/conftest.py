@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from hypothesis import settings
 from running import Servers
 
 import stack
 from stack.instance import instances_directory
 
 pytest_plugins = ["system"]
+settings.register_profile("thorough", max_examples=2_000)
 
 KEPT = os.environ.get("STREAMAPP_TEST_INSTANCE")  # an instance to use as it is and to leave running
 

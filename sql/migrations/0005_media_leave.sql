@@ -1,8 +1,11 @@
--- Media that left their post: a late writer of an older change must not bring their rows back.
+-- Media that left their post: a late writer of an older change must not bring their rows back. By post, because
+-- revisions are a post's own, and a media may have come to another one.
 CREATE TABLE IF NOT EXISTS deleted_media (
-    media_id BIGINT PRIMARY KEY,
+    post_id BIGINT NOT NULL,
+    media_id BIGINT NOT NULL,
     revision BIGINT NOT NULL,
-    deleted_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    deleted_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (post_id, media_id)
 );
 
 -- No tags yet is an empty list, not unknown.

@@ -17,13 +17,13 @@ LEFT JOIN users u ON u.user_id = p.user_id
 LEFT JOIN deleted_posts d ON d.post_id = wanted.post_id
 
 -- media --
--- Of the backend; deleted is the revision in which the media left its post for us.
+-- Of the backend; deleted is the revision in which the media left the post that it is asked for.
 SELECT
     wanted.media_id, m.post_id, m.media_type, m.media_url, m.thumbnail_url, m.position, m.width, m.height,
     m.created_at::text AS created_at, d.revision AS deleted
-FROM unnest($1::bigint[]) AS wanted (media_id)
+FROM unnest($1::bigint[], $2::bigint[]) AS wanted (post_id, media_id)
 LEFT JOIN post_media m ON m.media_id = wanted.media_id
-LEFT JOIN deleted_media d ON d.media_id = wanted.media_id
+LEFT JOIN deleted_media d ON d.post_id = wanted.post_id AND d.media_id = wanted.media_id
 
 -- bury_post --
 INSERT INTO deleted_posts AS t (post_id, revision)
@@ -32,9 +32,9 @@ ON CONFLICT (post_id) DO UPDATE SET revision = excluded.revision, deleted_at = n
 WHERE excluded.revision > t.revision
 
 -- bury_media --
-INSERT INTO deleted_media AS t (media_id, revision)
-SELECT * FROM unnest($1::bigint[], $2::bigint[])
-ON CONFLICT (media_id) DO UPDATE SET revision = excluded.revision, deleted_at = now()
+INSERT INTO deleted_media AS t (post_id, media_id, revision)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+ON CONFLICT (post_id, media_id) DO UPDATE SET revision = excluded.revision, deleted_at = now()
 WHERE excluded.revision > t.revision
 
 -- forget_post --
@@ -45,8 +45,8 @@ WHERE a.post_id = gone.post_id AND a.revision <= gone.revision
 
 -- forget_media --
 DELETE FROM awaiting a
-USING unnest($1::bigint[], $2::bigint[]) AS gone (media_id, revision)
-WHERE a.media_id = gone.media_id AND a.revision <= gone.revision
+USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS gone (post_id, media_id, revision)
+WHERE a.post_id = gone.post_id AND a.media_id = gone.media_id AND a.revision <= gone.revision
 
 -- tell_media --
 -- What a media row says about its whole post follows the row of the post; $2: whether that row is ours to write.

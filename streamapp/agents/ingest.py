@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from faust.types import EventT, StreamT
@@ -23,6 +24,7 @@ from streamapp.contracts.streams import IMAGES, TRIGGERS, UPDATES
 from streamapp.delivery import dead_letter, payload
 from streamapp.events import Event, Registered, Triggered, Updated, encode
 from streamapp.names import POST_EVENTS
+from streamapp.posts.clock import parse
 from streamapp.times import now
 
 
@@ -49,8 +51,12 @@ async def request_of(event: EventT[Any]) -> Request | None:
 
 def entry_id_of(event: EventT[Any]) -> str:
     """The Redis entry id the bridge gave; of a record that others produced, its time and offset in that form."""
-    raw = dict(event.headers or {}).get("redis-id")
-    return raw.decode() if raw else f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
+    raw: bytes | None = dict(event.headers or {}).get("redis-id")
+    if raw is not None:
+        with suppress(ValueError):  # UnicodeDecodeError is one
+            parse(text := raw.decode())
+            return text
+    return f"{int(event.message.timestamp * 1000)}-{event.message.offset}"
 
 
 def fact_of(request: Request, *, clock: str, at: int) -> Event:

@@ -15,6 +15,7 @@ from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
 from streamapp.cli.rebuild import NAMES, ROWS, abandon, rebuild_named
 from streamapp.cli.search import search_media
+from streamapp.cli.verify import verify as verify_all
 from streamapp.sinks.search import MOST, Query
 
 Found: TypeAlias = tuple[bool, Any, str]
@@ -91,6 +92,21 @@ def rebuild(name: str, drop_old: bool, give_up: bool, as_json: bool) -> None:
     if give_up and (drop_old or name == ROWS):
         raise click.UsageError("--abandon goes with an index or all, and alone")
     _finish(abandon(name) if give_up else rebuild_named(name, drop_old=drop_old), as_json=as_json)
+
+
+@main.command()
+@click.option("--post", metavar="ID", help="Only this post.")
+@click.option(
+    "--wait",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds that something may be on its way before it counts as missing.",
+)
+@_json
+def verify(post: str | None, wait: float, as_json: bool) -> None:
+    """Compare state, rows, documents and results. Asks a running worker for the state."""
+    _finish(verify_all(post, wait=wait), as_json=as_json)
 
 
 @main.group(invoke_without_command=True)

@@ -45,7 +45,7 @@ def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged
         post_id=post.post_id,
         revision=post.revision,
         completeness="partial" if lacking else "complete",
-        summary=summary(views, unsafe=trigger.unsafe if trigger is not None else ()),
+        summary=summary(views, unsafe=post.unsafe),
         media=tuple(_without_vectors(v) for v in views),
         at=max([0, *(v.at for v in views), *(r.at for r in (post.trigger, post.update) if r is not None)]),
         correlation_id=asked_with or (first.correlation_id if first is not None else post.post_id),

@@ -9,7 +9,9 @@ from streamapp.events import SERVICES, Answered, Event, Failed, Registered, Serv
 from streamapp.posts.clock import newer
 from streamapp.posts.policy import Policy
 
-FAILED, ANSWERED = 1000, 1001  # progress of a service that failed for good, or answered; above any number of attempts
+# Progress of a service that failed for good, or answered: above that of the most attempts a setting allows. Small
+# numbers, because a post's row has them for each of its media.
+FAILED, ANSWERED = 98, 99
 
 
 class Brief(msgspec.Struct, frozen=True, array_like=True):
@@ -20,15 +22,20 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     """
 
     clock: str
-    generation: str
+    model: str
     progress: tuple[int, ...]
     issued: int
     due: int | None = None
 
     @property
+    def generation(self) -> str:
+        """The request that answers belong to: this registration, looked at by this model."""
+        return f"{self.clock}/{self.model}"
+
+    @property
     def settled(self) -> bool:
         """Whether each service has answered or failed for good."""
-        return all(step >= FAILED for step in self.progress)
+        return min(self.progress) >= FAILED
 
     @property
     def unsettled(self) -> frozenset[Service]:
@@ -54,7 +61,7 @@ def advance(brief: Brief | None, event: Event, policy: Policy) -> Brief | None:
         case Registered():
             if brief is not None and not newer(event.clock, brief.clock):
                 return brief
-            return Brief(event.clock, f"{event.clock}/{policy.model}", (0,) * len(SERVICES), event.at)
+            return Brief(event.clock, policy.model, (0,) * len(SERVICES), event.at)
         case Answered() if brief is not None and event.generation == brief.generation:
             return _moved(brief, {service_of(insight): ANSWERED for insight in event.insights})
         case Failed() if brief is not None and event.generation == brief.generation:

@@ -26,12 +26,13 @@ from streamapp.events import (
     ServiceFailed,
     Task,
     Ticked,
+    Triggered,
     Updated,
     service_of,
 )
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED
-from streamapp.posts.expected import expected, finished, removed
+from streamapp.posts.expected import expected, finished, has_media, known, removed
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
 from streamapp.posts.transitions import Rows, due, move_media, move_post
@@ -63,7 +64,8 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
         return touched.get(media_id) or rows(media_id)
 
     aggregate = None
-    if after.media and (after.timed_out or finished(after)) and _current(after, current, at):
+    done = finished(after)
+    if has_media(after) and (done or _gives(event, after)) and _current(after, current, at):
         aggregate = post_changed(after, current)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
@@ -71,7 +73,18 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
         changes.append(aggregate)
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
     again = tuple(_media_again(event, after, current))
-    return Folded(after, touched, _open(after, policy), tasks, tuple(changes), again, ignored)
+    opened = None if done else _open(after, policy)
+    return Folded(after, touched, opened, tasks, tuple(changes), again, ignored)
+
+
+def _gives(event: Event, post: Post) -> bool:
+    """Whether a fact of an unfinished post gives the aggregate: every one does when it was given as partial already;
+    but that time passes says nothing new, except at the deadline."""
+    return _is_deadline(event, post) if isinstance(event, Ticked) else bool(post.timed_out)
+
+
+def _is_deadline(event: Event, post: Post) -> bool:
+    return isinstance(event, Ticked) and event.at == post.timed_out
 
 
 def _current(post: Post, rows: Rows, at: int) -> bool:
@@ -132,12 +145,25 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
 
 def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
     """Every media of a post that was changed: what its row copies from the post is to be read again, or it left."""
-    if not isinstance(event, Updated) or after.update is None or event.clock != after.update.clock:
+    if not _changes_media(event, after):
         return
     left = removed(after)
-    for media_id in after.media:
+    for media_id in dict.fromkeys((*after.media, *after.gone)):
         if (row := rows(media_id)) is not None:
             yield _media_changed(row, after, removed=media_id in left)
+
+
+def _changes_media(event: Event, after: Post) -> bool:
+    """Whether this is an update, or the newest trigger where an update named media: it may bring some back."""
+    match event:
+        case Updated():
+            return event.clock in {known.clock for known in (after.update, after.named) if known is not None} or (
+                event.clock == after.floor
+            )
+        case Triggered():
+            return after.named is not None and after.trigger is not None and event.clock == after.trigger.clock
+        case _:
+            return False
 
 
 def _media_changed(row: Media, after: Post, *, answered: tuple[Service, ...] = (), removed: bool) -> MediaChanged:
@@ -146,7 +172,7 @@ def _media_changed(row: Media, after: Post, *, answered: tuple[Service, ...] = (
         revision=after.revision,
         media=view(row),
         answered=answered,
-        closed=after.timed_out or row.brief.settled,
+        closed=bool(after.timed_out) or row.brief.settled,
         removed=removed,
     )
 
@@ -155,7 +181,7 @@ def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Itera
     """Media this fact answered or failed for good; at the deadline every media that still lacks something."""
     left = removed(after)
     for row in touched:
-        deadline = isinstance(event, Ticked) and after.timed_out and not row.brief.settled
+        deadline = _is_deadline(event, after) and not row.brief.settled
         if not deadline and not isinstance(event, Answered | Failed):
             continue
         yield _media_changed(row, after, answered=tuple(_answered(event, row)), removed=row.media_id in left)
@@ -169,12 +195,10 @@ def _answered(event: Event, row: Media) -> Iterable[Service]:
 
 
 def _open(post: Post, policy: Policy) -> OpenPost | None:
-    """Until when the post can be left alone; None when nothing is awaited."""
-    if finished(post):
-        return None
+    """Until when an unfinished post can be left alone; None where time changes nothing any more."""
     dues = [brief.due for brief in post.media.values() if brief.due is not None]
-    if not post.quiet and not expected(post).known:
+    if not known(post):
         dues.append(post.opened_at + policy.quiet)
     if not post.timed_out:
         dues.append(due(post, policy))
-    return OpenPost(since=post.opened_at, due=min(dues, default=None))
+    return OpenPost(since=post.opened_at, due=min(dues)) if dues else None

@@ -55,7 +55,6 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int
     media_ids: tuple[str, ...] | None = None  # None: not named; empty: the post has none (left)
     total: int | None = None
-    unsafe: tuple[str, ...] = ()  # media the backend knows to be unsafe
 
 
 class Post(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,21 +67,24 @@ class Post(msgspec.Struct, frozen=True, omit_defaults=True):
     media: dict[str, Brief] = {}
     trigger: Request | None = None
     update: Request | None = None
+    named: Request | None = None  # the newest update that named media
+    unsafe: tuple[str, ...] = ()  # media that any trigger knew to be unsafe
     deleted: str | None = None  # clock of the deletion, while nothing was registered after it
     floor: str | None = None  # clock of the last deletion: nothing registered or asked before it counts
+    gone: tuple[str, ...] = ()  # media of before the last deletion, where others of after it were known already
     quiet: bool = False  # no media was added for POST_QUIET_SECONDS
-    timed_out: bool = False  # POST_TIMEOUT_SECONDS passed with something unanswered
+    timed_out: int = 0  # time of the tick at which POST_TIMEOUT_SECONDS had passed with something unanswered
     put_off: int = 0  # until when a backlog has put the timeout off
     tags: tuple[str, ...] = ()  # of the last aggregate
     emitted: str | None = None  # completeness of the last aggregate
 
     @property
     def chosen(self) -> Request | None:
-        """What names the media of this post: the update or the trigger, whichever is newer."""
-        named = [r for r in (self.trigger, self.update) if r is not None and (r.media_ids is not None or r.total)]
-        if len(named) == 2:
-            return named[0] if newer(named[0].clock, named[1].clock) else named[1]
-        return named[0] if named else None
+        """What names the media of this post: the trigger or an update, whichever is newer."""
+        trigger, named = self.trigger, self.named
+        if trigger is None or trigger.media_ids is None:
+            return named
+        return trigger if named is None or newer(trigger.clock, named.clock) else named
 
 
 class OpenPost(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -20,7 +20,7 @@ def _when(milliseconds: int | None) -> str | None:
 def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[str, Any]:
     """What to answer to "why is this post not complete?"."""
     wanted = expected(post)
-    source = post.chosen
+    by = "registrations" if post.chosen is None and not wanted.absent else "trigger"
     return {
         "postId": post.post_id,
         "state": state(post),
@@ -29,7 +29,7 @@ def story(post: Post, rows: Sequence[Media], opened: OpenPost | None) -> dict[st
         "openedAt": _when(post.opened_at),
         "nextCheckAt": _when(opened.due) if opened is not None else None,
         "expected": {
-            "by": "registrations" if source is None else ("trigger" if source is post.trigger else "update"),
+            "by": "update" if post.chosen is not None and post.chosen is post.named else by,
             "mediaIds": [*wanted.media_ids, *wanted.unseen],
             "neverRegistered": list(wanted.unseen),
             "absent": wanted.absent,
@@ -55,7 +55,8 @@ def why(post: Post, rows: Sequence[Media]) -> list[str]:
         if row.media_id in wanted.media_ids:
             reasons: dict[str, list[str]] = {}
             for lack in missing(row):
-                reasons.setdefault(lack.reason, []).append(str(lack.service))
+                assert lack.service is not None  # a row's own
+                reasons.setdefault(reason(row, lack.service), []).append(lack.service)
             lines += [f"media {row.media_id}, {_names(services)}: {text}" for text, services in reasons.items()]
     lines += [f"media {media_id}: named by the request, never registered" for media_id in wanted.unseen]
     if wanted.absent:

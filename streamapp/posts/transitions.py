@@ -74,39 +74,65 @@ def _registered(post: Post, event: Registered, policy: Policy) -> tuple[Post, st
 
 
 def _opened(post: Post, at: int) -> Post:
-    return replace(post, opened_at=max(post.opened_at, at), quiet=False, timed_out=False, put_off=0)
+    return replace(post, opened_at=max(post.opened_at, at), quiet=False, timed_out=0, put_off=0)
 
 
 def _requested(post: Post, event: Triggered | Updated) -> tuple[Post, str | None]:
     if not newer(event.clock, post.floor):
         return post, "the post was deleted later"
-    known = post.trigger if isinstance(event, Triggered) else post.update
-    if known is not None and not newer(event.clock, known.clock):
+    after = _triggered(post, event) if isinstance(event, Triggered) else _updated(post, event)
+    if after is None:
         return post, "this request, or a newer one, is known"
-    revision = post.revision + 1
+    after = replace(after, revision=post.revision + 1)
+    if isinstance(event, Updated) and event.deleted:
+        return _deleted(after, event.clock), None
+    same = post.opened_at and expected(after)[:3] == expected(post)[:3]
+    return (after if same or finished(after) else _opened(after, event.at)), None
+
+
+def _triggered(post: Post, event: Triggered) -> Post | None:
+    """The newest trigger counts; what any of them knew to be unsafe stays so."""
+    newest = post.trigger is None or newer(event.clock, post.trigger.clock)
+    unsafe = tuple(sorted({*post.unsafe, *event.unsafe}))
+    if not newest and unsafe == post.unsafe:
+        return None
     request = Request(
         clock=event.clock,
         at=event.at,
         correlation_id=event.correlation_id,
-        revision=revision,
+        revision=post.revision + 1,
+        media_ids=event.media_ids or None,
+        total=event.total,
     )
-    if isinstance(event, Triggered):
-        request = replace(request, media_ids=event.media_ids or None, total=event.total, unsafe=event.unsafe)
-        post = replace(post, revision=revision, trigger=request)
-    else:
-        post = replace(post, revision=revision, update=replace(request, media_ids=event.media_ids))
-        if event.deleted:
-            return _deleted(post, event.clock), None
-    return (post if finished(post) else _opened(post, event.at)), None
+    return replace(post, unsafe=unsafe, trigger=request if newest else post.trigger)
+
+
+def _updated(post: Post, event: Updated) -> Post | None:
+    """The newest update counts, and for the media the newest one that names them."""
+    newest = post.update is None or newer(event.clock, post.update.clock)
+    names = event.media_ids is not None and (post.named is None or newer(event.clock, post.named.clock))
+    if not (newest or names or event.deleted):
+        return None
+    request = Request(
+        clock=event.clock,
+        at=event.at,
+        correlation_id=event.correlation_id,
+        revision=post.revision + 1,
+        media_ids=event.media_ids,
+    )
+    return replace(post, update=request if newest else post.update, named=request if names else post.named)
 
 
 def _deleted(post: Post, clock: str) -> Post:
     """Nothing registered or asked before the deletion counts; what was registered after it makes the post anew."""
-    kept = {media_id: brief for media_id, brief in post.media.items() if newer(brief.clock, clock)}
     if post.trigger is not None and not newer(post.trigger.clock, clock):
-        post = replace(post, trigger=None)
+        post = replace(post, trigger=None, unsafe=())
+    if post.named is not None and not newer(post.named.clock, clock):
+        post = replace(post, named=None)
+    kept = {media_id: brief for media_id, brief in post.media.items() if newer(brief.clock, clock)}
     if kept:
-        return replace(post, media=kept, floor=clock)
+        gone = tuple(media_id for media_id in post.media if media_id not in kept)
+        return replace(post, media=kept, floor=clock, gone=gone)
     return replace(post, deleted=clock, floor=clock)
 
 
@@ -118,8 +144,10 @@ def _ticked(post: Post, event: Ticked, policy: Policy) -> Post:
         return post
     limit = post.opened_at + policy.max_wait
     if event.at < limit and _behind(post, event.behind):
-        return replace(post, put_off=min(event.at + policy.patience, limit))
-    return replace(post, timed_out=True)
+        # The longer it took already, the less often: a tenth of it is what the answer may be late in the end.
+        patience = max(policy.patience, (event.at - post.opened_at) // 10)
+        return replace(post, put_off=min(event.at + patience, limit))
+    return post if post.timed_out else replace(post, timed_out=event.at)
 
 
 def due(post: Post, policy: Policy) -> int:
@@ -146,11 +174,18 @@ def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) ->
             row = _moved(rows(event.media_id), event, at, policy)
             return {} if row is None else {row.media_id: row}
         case Ticked():
-            unsettled = [rows(media_id) for media_id, brief in post.media.items() if not brief.settled]
-            moved = [_moved(row, event, at, policy) for row in unsettled if row is not None]
+            unsettled = [row for m, brief in post.media.items() if not brief.settled and (row := rows(m)) is not None]
+            # A row that time does not move need not be written. At the deadline all are given out.
+            deadline = post.timed_out == event.at
+            concerned = [row for row in unsettled if deadline or at <= row.seen or _is_due(row.brief, event)]
+            moved = [_moved(row, event, at, policy) for row in concerned]
             return {row.media_id: row for row in moved if row is not None}
         case _:
             return {}
+
+
+def _is_due(brief: Brief, event: Ticked) -> bool:
+    return brief.due is not None and brief.due <= event.at
 
 
 def _moved(row: Media | None, event: Event, at: int, policy: Policy) -> Media | None:

@@ -27,12 +27,19 @@ def view(row: Media) -> MediaView:
 
 
 def missing(row: Media) -> list[Missing]:
-    """What this media lacks, each with the reason."""
+    """What this media lacks, each with a reason that time alone does not change."""
     return [
-        Missing(media_id=row.media_id, service=service, reason=reason(row, service))
+        Missing(media_id=row.media_id, service=service, reason=_lasting(row, service))
         for service in SERVICES
         if row.brief.of(service) != ANSWERED
     ]
+
+
+def _lasting(row: Media, service: Service) -> str:
+    detail = row.detail(service)
+    if row.brief.of(service) == FAILED or not detail.failures:
+        return reason(row, service)
+    return f"no answer yet, {detail.failures} attempt{'s' * (detail.failures > 1)} failed: {detail.error}"
 
 
 def reason(row: Media, service: Service) -> str:

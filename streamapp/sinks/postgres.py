@@ -217,13 +217,13 @@ class ReadModels:
         await self._send.fetch(connection, "lock_posts", post_ids)
         deletions = [piece for piece in pieces if isinstance(piece, Deletion)]
         ended = [(d.post_id, d.revision) for d in deletions if d.media_id is None]
-        left = [(d.media_id, d.revision) for d in deletions if d.media_id is not None]
+        left = [(d.post_id, d.media_id, d.revision) for d in deletions if d.media_id is not None]
         outcome.changed += await self._delete(connection, "post", ended) + await self._delete(connection, "media", left)
 
         parts = sorted((p for p in pieces if isinstance(p, Part)), key=lambda part: part.key)
         posts = {post["post_id"]: dict(post) for post in await self._send.fetch(connection, "posts", post_ids)}
-        media_ids = [part.media_id for part in parts if part.media_id is not None]
-        found = await self._send.fetch(connection, "media", media_ids) if media_ids else []
+        asked = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
+        found = await self._send.fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
         batch = sort(parts, posts, {entry["media_id"]: dict(entry) for entry in found}, **self.widths)
 
         for model in self.models:
@@ -250,11 +250,11 @@ class ReadModels:
             return 0
         return await self._send.change(connection, f"write_{model.table}", *arguments)
 
-    async def _delete(self, connection: Connection, what: str, gone: Sequence[tuple[int, int]]) -> int:
-        """Posts or media, each with the revision that ended it."""
+    async def _delete(self, connection: Connection, what: str, gone: Sequence[tuple[int, ...]]) -> int:
+        """Posts, or media of posts: their ids, and the revision that ended each."""
         if not gone:
             return 0
-        arrays = [pk for pk, _ in gone], [revision for _, revision in gone]
+        arrays = [list(column) for column in zip(*gone, strict=True)]
         await self._send.fetch(connection, f"bury_{what}", *arrays)
         await self._send.fetch(connection, f"forget_{what}", *arrays)
         deleted = 0

@@ -99,14 +99,24 @@ def _assigned(name: str, kind: str) -> str:
     return f"CASE WHEN t.{name} IS DISTINCT FROM excluded.{name} THEN excluded.{name} ELSE t.{name} END"
 
 
-def delete_by(table: str, column: str) -> str:
-    """Delete the rows of posts, or of media: arrays of their ids and of the revisions that ended them. It says how
-    many."""
+def delete_by(table: str, key: tuple[str, ...]) -> str:
+    """Delete the rows of posts, or of media of posts: an array for each column of the key, and one of the revisions
+    that ended them. It says how many."""
+    arrays = ", ".join(f"${n}::bigint[]" for n in range(1, len(key) + 2))
+    same = " AND ".join(_same(table, column) for column in key)
     return (
         f"WITH deleted AS (DELETE FROM {table} t\n"  # noqa: S608
-        "USING unnest($1::bigint[], $2::bigint[]) AS gone (id, revision)\n"
-        f"WHERE t.{column} = gone.id AND t.revision <= gone.revision RETURNING 1)\nSELECT count(*) FROM deleted"
+        f"USING unnest({arrays}) AS gone ({', '.join(key)}, revision)\n"
+        f"WHERE {same} AND t.revision <= gone.revision RETURNING 1)\nSELECT count(*) FROM deleted"
     )
+
+
+def _same(table: str, column: str) -> str:
+    """A detected face says which media it is on, and the insights of the media, which post that is of."""
+    if table == DETECTED_FACES and column == "post_id":
+        of = f"{MEDIA_INSIGHTS} i WHERE i.media_id = t.media_id AND i.post_id = gone.post_id"
+        return f"EXISTS (SELECT FROM {of})"
+    return f"t.{column} = gone.{column}"
 
 
 READ_MODELS = {

@@ -18,12 +18,16 @@ TABLES_OF = {what: [table for table, names in _COLUMNS.items() if f"{what}_id" i
 """The tables with rows of a post, and of a media, in the order of writing."""
 
 
+# By which rows are deleted. Of a media by its post too: revisions are a post's own, and it may have come to another.
+_KEYS = {"post": ("post_id",), "media": ("post_id", "media_id")}
+
+
 @cache
 def texts() -> dict[str, str]:
     """All statements: those of the files, and those that are made of the definitions of the tables."""
     made = {f"write_{table}": model.write() for table, model in READ_MODELS.items()}
-    for what, tables in TABLES_OF.items():
-        made |= {f"delete_{table}_of_{what}": delete_by(table, f"{what}_id") for table in tables}
+    for what, key in _KEYS.items():
+        made |= {f"delete_{table}_of_{what}": delete_by(table, key) for table in TABLES_OF[what]}
     return sql.queries("sink") | sql.queries("users") | sql.queries("feed") | made
 
 

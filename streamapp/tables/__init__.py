@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import msgspec
 
 from streamapp.app import app
+from streamapp.errors import Unavailable
 from streamapp.posts.state import Media, OpenPost, Post
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _local() -> Iterator[None]:
+    """A full or broken disk is waited for, not the fault of a fact: rocksdict raises a bare Exception for it."""
+    try:
+        yield
+    except Exception as exc:
+        if type(exc) is Exception:
+            raise Unavailable(f"local state: {exc}") from exc
+        raise
 
 
 class State(Generic[T]):
@@ -26,13 +39,15 @@ class State(Generic[T]):
             key_type=bytes,
             value_type=bytes,
             extra_topic_configs={"max.message.bytes": str(app.settings.max_message_bytes)},
+            recovery_buffer_size=50,  # rows of up to some hundred kB are held in memory
             # Per partition; the defaults allow 2 GB of cache each.
             options={"block_cache_size": 8 << 20, "write_buffer_size": 4 << 20},
         )
 
     def get(self, key: str) -> T | None:
         """The row of key. Raises msgspec.ValidationError where it was written by another version."""
-        raw = self._table.get(key.encode())
+        with _local():
+            raw = self._table.get(key.encode())
         return None if raw is None else self._decode(raw)
 
     def encode(self, key: str, row: T) -> tuple[str, bytes]:
@@ -43,11 +58,13 @@ class State(Generic[T]):
 
     def put(self, key: str, raw: bytes) -> None:
         """Write encoded bytes."""
-        self._table[key.encode()] = raw
+        with _local():
+            self._table[key.encode()] = raw
 
     def delete(self, key: str) -> None:
         """Delete a row; deleting an absent one writes its tombstone again, which heals a lost one."""
-        del self._table[key.encode()]
+        with _local():
+            del self._table[key.encode()]
 
     def items(self) -> Iterator[tuple[str, T]]:
         """All rows of this worker, in no order."""

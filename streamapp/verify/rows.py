@@ -70,9 +70,12 @@ class Rows:
     async def see(self, parts: Sequence[Part], posts: Sequence[int]) -> Seen:
         """Compare the rows of the parts, and list all rows of the posts."""
         queries = sql.queries("sink")
-        media = [part.media_id for part in parts if part.media_id is not None]
+        media = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
         of_posts = {row["post_id"]: dict(row) for row in await self.pool.fetch(queries["posts"], posts)}
-        of_media = {row["media_id"]: dict(row) for row in await self.pool.fetch(queries["media"], media)}
+        of_media = {
+            row["media_id"]: dict(row)
+            for row in await self.pool.fetch(queries["media"], [p for p, _ in media], [m for _, m in media])
+        }
         batch = sort(parts, of_posts, of_media, width=self.image_width)
         compared: dict[Key, Compared] = {}
         for table, values in batch.rows.items():

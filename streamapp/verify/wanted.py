@@ -12,7 +12,7 @@ from streamapp.contracts import DIALECTS, Message, write
 from streamapp.events import SERVICES, MediaChanged, ServiceFailed
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED, Brief
-from streamapp.posts.expected import expected, finished, removed
+from streamapp.posts.expected import expected, finished, has_media, removed
 from streamapp.posts.state import Media, Post
 from streamapp.posts.view import view
 from streamapp.sinks.parts import Part, Refused, split
@@ -56,13 +56,13 @@ class WantedMessage(NamedTuple):
 
 def settled(post: Post) -> bool:
     """Whether every further fact gives the aggregate again, as the last one did."""
-    return bool(post.media) and (post.timed_out or finished(post))
+    return has_media(post) and (bool(post.timed_out) or finished(post))
 
 
 def announced(post: Post, row: Media) -> bool:
     """Whether a change has said what the media is now. After a registration none has, until an answer or the end of
     the timeout; what was written before it stays."""
-    return bool(row.details) or (post.timed_out and not row.brief.settled)
+    return bool(row.details) or (bool(post.timed_out) and not row.brief.settled)
 
 
 def rows(known: Known) -> Iterator[WantedRow | Refused]:
@@ -92,7 +92,7 @@ def _media_changed(post: Post, row: Media) -> MediaChanged:
         revision=post.revision,
         media=view(row),
         answered=tuple(service for service in SERVICES if row.brief.of(service) == ANSWERED),
-        closed=post.timed_out or row.brief.settled,
+        closed=bool(post.timed_out) or row.brief.settled,
     )
 
 

@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from streamapp.app import app
+from streamapp.web.health import not_ready
 
 PATIENCE = aiohttp.ClientTimeout(total=3.0)
 
@@ -44,5 +45,8 @@ async def _ask(session: aiohttp.ClientSession, url: str, path: str, query: dict[
 
 
 def unreachable(answers: list[tuple[str, int, Any]]) -> dict[str, str]:
-    """Workers that could not answer, with the reason: what they hold is unknown."""
-    return {url: str(body.get("error", body)) for url, status, body in answers if status not in (200, 404)}
+    """Workers that could not answer, this one included, with the reason: what they hold is unknown."""
+    found = {url: str(body.get("error", body)) for url, status, body in answers if status not in (200, 404)}
+    if reasons := not_ready():
+        found[app.settings.web_address] = "; ".join(reasons)
+    return found

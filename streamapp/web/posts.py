@@ -24,25 +24,22 @@ async def post(request: web.Request) -> web.Response:
     """200 with the story, 404, or 503 where a worker that may have it is out of reach."""
     post_id = request.match_info["post_id"]
     found = local(post_id)
-    missing: dict[str, str] = {}
+    answers = []
     if found is None and not is_local(request):
         answers = await ask(f"/posts/{quote(post_id, safe='')}", {})
         found = next((body for _, status, body in answers if status == 200), None)
-        missing = unreachable(answers)
     if found is not None:
         if not is_local(request):
             found["awaiting"] = await app.resources.awaiting(post_id)
         return respond(found)
-    if not_ready():
-        missing[app.settings.web_address] = "; ".join(not_ready())
-    if missing:
+    if missing := unreachable(answers):
         return respond({"error": "workers that may have the post cannot answer", "workers": missing}, status=503)
     raise web.HTTPNotFound(text=f"no post {post_id}")
 
 
 def local(post_id: str) -> dict[str, Any] | None:
     """The story, when this worker has the post."""
-    row = tables.posts.get(post_id)
+    row = None if not_ready() else tables.posts.get(post_id)
     if row is None:
         return None
     media: list[Media] = []

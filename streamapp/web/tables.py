@@ -22,6 +22,8 @@ async def names(request: web.Request) -> web.Response:
     """The tables with their number of rows in each worker."""
     rows: dict[str, int] = {name: table.count() for name, table in state.ALL.items()}
     if is_local(request):
+        if missing := unreachable([]):
+            return _unknown(missing)
         return respond({"tables": [{"name": name, "rows": count} for name, count in rows.items()]})
     answers = await ask("/tables", {})
     for _, status, body in answers:
@@ -41,7 +43,7 @@ async def page(request: web.Request) -> web.Response:
         {"key": key, "value": msgspec.to_builtins(row)} for key, row in table.page(after=after, limit=limit)
     ]
     if is_local(request):
-        return respond({"rows": rows})
+        return _unknown(missing) if (missing := unreachable([])) else respond({"rows": rows})
     answers = await ask(request.path, {"limit": str(limit), "after": after})
     for _, status, body in answers:
         rows += body["rows"] if status == 200 else ()
@@ -62,8 +64,12 @@ async def row(request: web.Request) -> web.Response:
         if status == 200:
             return respond(body)
     if missing := unreachable(answers):
-        return respond({"error": "workers that may have the row cannot answer", "workers": missing}, status=503)
+        return _unknown(missing)
     raise web.HTTPNotFound(text=f"no row {key} in table {table.name}")
+
+
+def _unknown(missing: dict[str, str]) -> web.Response:
+    return respond({"error": "workers that may have rows cannot answer", "workers": missing}, status=503)
 
 
 def _table(request: web.Request) -> state.State[Any]:

@@ -81,6 +81,23 @@ async def running(*directions: Direction) -> AsyncIterator[None]:
             await asyncio.gather(*tasks)
 
 
+class Runs(Protocol):
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def running_until_stopped(something: Runs) -> AsyncIterator[None]:
+    """Run what has no moment of being ready."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(something.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+
+
 async def produce(settings: Settings, topic: str, records: Iterable[dict[str, Any]]) -> None:
     """Produce records, given as arguments of `AIOKafkaProducer.send`, in order."""
     async with AIOKafkaProducer(
@@ -151,6 +168,7 @@ class RedisServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
+        directory.mkdir(exist_ok=True)
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"

@@ -1,12 +1,7 @@
 """The bridge as a process: killed, stopped, without Kafka."""
 
 import asyncio
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,86 +14,22 @@ from bridge_harness import (
     by_key,
     entries_of,
     eventually,
-    first_of_each,
     produce,
     read_topic,
-    redis_ids,
     result,
     settings_for,
-    unique,
 )
+from bridge_process import Bridge, assert_all_arrived, everything_acknowledged, kafka
 from redis.asyncio import Redis
 
 from bridge.__main__ import new_redis
 from bridge.names import DEAD_LETTERS, INBOUND, OUTBOUND
-from bridge.settings import Settings
 from bridge.topics import ensure_topics
-
-ROOT = Path(__file__).parents[2]
-#: `python -m bridge`, but with names of the test's own.
-PROGRAM = """
-import asyncio, logging, sys, uvloop
-from bridge.__main__ import serve, stop_at_signal
-from bridge.settings import Settings
-
-async def main(stream, topic, letters):
-    names = {"inbound_names": {stream: ("postId",)}, "outbound_names": [topic], "dead_letters": letters}
-    await serve(Settings(), stop_at_signal(), **names)
-
-logging.basicConfig(level="INFO")
-logging.getLogger("aiokafka").setLevel("CRITICAL")
-uvloop.run(main(*sys.argv[1:]))
-"""
-
-
-class Bridge:
-    """A bridge process on names of its own."""
-
-    def __init__(self, settings: Settings, directory: Path) -> None:
-        self.settings = settings
-        self.names = [unique("stream"), unique("topic"), unique("letters")]
-        self.stream, self.topic, self.letters = self.names
-        self._log = directory / "bridge.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *command: str, **changes: str) -> None:
-        settings = {f"STREAMAPP_{name}".upper(): str(value) for name, value in self.settings}
-        arguments = command or ("-c", PROGRAM, *self.names)
-        self._log.write_bytes(b"")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments], env=os.environ | settings | changes, cwd=ROOT, stderr=log
-            )
-
-    async def started(self) -> None:
-        try:
-            await eventually(lambda: "bridge ready" in self.log, seconds=30)
-        except AssertionError:
-            pytest.fail(f"the bridge did not get ready: {self.log}")
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def terminate(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Its exit code, and the seconds it took."""
-        assert self._process is not None
-        start = time.monotonic()
-        self._process.send_signal(number)
-        code = self._process.wait(20)
-        self._process = None
-        return code, time.monotonic() - start
 
 
 @pytest.fixture
 async def bridge(servers: Servers, tmp_path: Path) -> AsyncIterator[Bridge]:
-    # A killed bridge stays in the Kafka group for its session timeout; a small batch is killed in its midst.
+    # A small batch is killed in its midst.
     bridge = Bridge(settings_for(servers, bridge_batch=50), tmp_path)
     await ensure_topics([*bridge.names], bridge.settings)
     yield bridge
@@ -117,22 +48,6 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
-
-
-async def everything_acknowledged(redis: Redis, bridge: Bridge) -> bool:
-    groups = await redis.xinfo_groups(bridge.stream)
-    last = (await redis.xinfo_stream(bridge.stream))["last-generated-id"]
-    return [(group["last-delivered-id"], group["pending"]) for group in groups] == [(last, 0)]
-
-
-async def assert_all_arrived(redis: Redis, bridge: Bridge, ids: list[bytes]) -> int:
-    """Nothing is missing in Kafka, each key is in order; the number of repeats."""
-    records = await read_topic(bridge.settings, bridge.stream)
-    firsts = first_of_each(records)
-    assert sorted(redis_ids(firsts)) == sorted(ids)
-    for numbers in by_key((record.key, int(json.loads(record.value)["n"])) for record in firsts).values():
-        assert numbers == sorted(numbers)
-    return len(records) - len(firsts)
 
 
 @pytest.mark.timeout(180)
@@ -225,16 +140,6 @@ async def test_stopped_while_nothing_is_there(bridge: Bridge) -> None:
     assert "Traceback" not in bridge.log
 
 
-def stack(command: str, servers: Servers) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "stack", command, "kafka", "--instance", servers.instance],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        timeout=60,
-    )
-
-
 @pytest.mark.timeout(180)
 async def test_kafka_killed_and_back(bridge: Bridge, redis: Redis, servers: Servers) -> None:
     bridge.start()
@@ -243,12 +148,12 @@ async def test_kafka_killed_and_back(bridge: Bridge, redis: Redis, servers: Serv
     ids = await add_entries(redis, bridge.stream, entries[:200])
     await produce(bridge.settings, bridge.topic, [result(n, result_id="") for n in range(200)])
     await eventually(lambda: everything_acknowledged(redis, bridge))
-    stack("kill", servers)
+    kafka("kill", servers)
     try:
         ids += await add_entries(redis, bridge.stream, entries[200:])
         await eventually(lambda: "retrying without limit" in bridge.log, seconds=30)
     finally:
-        stack("start", servers)
+        kafka("start", servers)
     await eventually(lambda: everything_acknowledged(redis, bridge), seconds=60)
     await produce(bridge.settings, bridge.topic, [result(n, result_id="") for n in range(200, 400)])
 

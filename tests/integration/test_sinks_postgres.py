@@ -208,6 +208,17 @@ async def test_a_media_that_left_its_post_stays_away_until_it_returns(pool: Pool
     assert (await media_row(pool, 11))["post_all_tags"] == ["beach", "party"]
 
 
+async def test_a_media_that_left_one_post_for_another_is_of_the_other(pool: Pool, models: ReadModels) -> None:
+    await backend_post(pool, 1, [10])
+    await models.write([media_changed(view("10"), revision=40)])
+    await models.write([replace(media_changed(view("10"), revision=41), removed=True)])
+    await backend_post(pool, 2, [20])
+    await pool.execute("UPDATE post_media SET post_id = 2 WHERE media_id = 10")
+    assert await models.write([media_changed(view("10"), post_id="2", revision=3)]) == Outcome(changed=1)
+    assert await models.write([replace(media_changed(view("10"), revision=50), removed=True)]) == Outcome()
+    assert (await media_row(pool, 10))["post_id"] == 2
+
+
 async def test_a_media_that_left_awaits_nothing(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool, 1, [10])
     assert await models.write([media_changed(view("11"), revision=4)]) == Outcome(awaiting=1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from streamapp.batches import Batches
+from streamapp.errors import Unavailable
 
 
 async def test_whoever_waits_while_a_batch_is_at_work_forms_the_next() -> None:
@@ -45,3 +46,26 @@ async def test_an_abandoned_caller_does_not_stop_the_others() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await batches.add(3) == 3
+
+
+async def test_unavailable_is_waited_out_in_place() -> None:
+    """What came later must not be written before what came earlier."""
+    written: list[int] = []
+    down = 2
+
+    async def write(items: Sequence[int]) -> list[int]:
+        nonlocal down
+        if down:
+            down -= 1
+            raise Unavailable("down")
+        written.extend(items)
+        return list(items)
+
+    batches = Batches(write, size=2)
+    tasks = [asyncio.create_task(batches.add(n)) for n in range(5)]
+    await asyncio.sleep(0.05)
+    assert batches.waiting_for == "down"
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert written == [0, 2, 3, 4]
+    assert batches.waiting_since is None

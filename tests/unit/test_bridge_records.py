@@ -16,6 +16,7 @@ from bridge.records import (
     MAX_FIELDS,
     Record,
     Unusable,
+    chunks,
     dead_letter,
     from_entry,
     size_of,
@@ -162,3 +163,14 @@ def test_a_dead_letter_always_fits(key_size: int, value_size: int, headers: list
     else:
         assert result.value == record.value
         assert result.key == record.key
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 20))
+def test_chunks_are_all_items_in_order_and_as_large_as_may_be(sizes: list[int], limit: int) -> None:
+    items = list(enumerate(sizes))
+    found = list(chunks(items, sizes, limit=limit))
+    assert [item for chunk in found for item in chunk] == items
+    totals = [sum(size for _, size in chunk) for chunk in found]
+    assert all(chunk for chunk in found)
+    assert all(total <= limit or len(chunk) == 1 for total, chunk in zip(totals, found, strict=True))
+    assert all(total + chunk[0][1] > limit for total, chunk in zip(totals, found[1:], strict=False))

@@ -164,6 +164,7 @@ async def test_a_server_that_is_down_is_waited_for(ordered: bool, monkeypatch: p
             raise Unavailable("down")
 
     monkeypatch.setattr("streamapp.delivery.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("streamapp.delivery.LONGEST_HOLD", 0.01)
     bench = Bench(handle, ordered=ordered)
     bench.put(0)
     await bench.settle(0.05)
@@ -286,3 +287,38 @@ def test_the_private_names_we_rely_on_are_there() -> None:
     assert "send_soon" in inspect.getsource(Collection.send_changelog)
     source = inspect.getsource(App)
     assert source.count("self._consumer_wait_empty)(consumer") + source.count("self._consumer_wait_empty(consumer") == 2
+
+
+async def test_what_cannot_begin_holds_up_what_comes_after_it() -> None:
+    begun: list[int] = []
+
+    async def handle(event: Any) -> None:
+        begun.append(event.message.offset)
+        if begun == [0]:
+            raise Unavailable("down")
+
+    bench = Bench(handle)
+    bench.put(0, 1, 2)
+    await bench.settle(0.3)
+    assert begun == [0, 0, 1, 2]
+    assert bench.acked == [0, 1, 2]
+    await bench.close()
+
+
+async def test_one_slow_event_does_not_stop_a_lane() -> None:
+    slow, done = asyncio.Event(), []
+
+    async def handle(event: Any) -> None:
+        if event.message.offset == 0:
+            await slow.wait()
+        done.append(event.message.offset)
+
+    bench = Bench(handle, ordered=False, room=4)
+    bench.put(*range(50))
+    await bench.settle(0.2)
+    assert sorted(done) == list(range(1, 50))
+    assert bench.acked == []
+    slow.set()
+    await bench.settle(0.1)
+    assert bench.acked == list(range(50))
+    await bench.close()
