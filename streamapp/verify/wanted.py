@@ -161,4 +161,4 @@ def inconsistencies(known: Known) -> Iterator[Difference]:
 
 def _progress(brief: Brief) -> tuple[object, ...]:
     """When to try again is left out: of a media that has all its answers nobody keeps it."""
-    return brief.clock, brief.generation, brief.progress
+    return brief.clock, brief.model, brief.progress

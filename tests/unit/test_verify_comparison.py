@@ -251,8 +251,8 @@ async def test_the_two_tables_of_the_state_agree() -> None:
     out = complete()
     row = out.world.media["2001"]
     out.world.media["2001"] = replace(row, brief=replace(row.brief, clock="1-1"))
-    (line,) = await lines(out)
-    assert line.startswith("post 100 media 2001 state media.progress: the post has ('1-0', '1-0/pixel-1', (1001, ")
+    said = "post 100 media 2001 state media.progress: the post has ('1-0', 'pixel-1', (99, "
+    assert any(line.startswith(said) for line in await lines(out))
     del out.world.media["2001"]
     assert "post 100 media 2001 state media: missing, the post has it" in await lines(out)
 
