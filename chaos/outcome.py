@@ -14,10 +14,13 @@ from demo.backend import Backend
 from streamapp.contracts.streams import ENRICHED, IMAGES
 from streamapp.sinks.documents import encode
 from streamapp.sinks.indices import INDICES
-from streamapp.sinks.readmodels import READ_MODELS
+from streamapp.sinks.readmodels import FACE_SEARCH, FEED, READ_MODELS
 
-# Not the same in two runs: revisions count duplicates, and times are those of the run.
-IGNORED = ("revision", "created_at", "updated_at", "indexed_at")
+# Not the same in two runs: revisions count duplicates, times are those of the run, and with them scores; ids of faces
+# are made of the request's entry id, and others come from sequences.
+IGNORED = ("revision", "created_at", "updated_at", "indexed_at", "expires_at", "combined_score", "face_id", "id")
+# What tells such rows from each other: an expression, and the same of a document.
+KEYS = {FACE_SEARCH: ("media_id", "bbox"), DETECTED_FACES: ("media_id", "bbox"), FEED: ("feed_item_id",)}
 MOST = 10_000  # documents a search gives
 
 Record: TypeAlias = dict[str, Any]
