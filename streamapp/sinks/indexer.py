@@ -232,7 +232,8 @@ class Indexer:
 
         async def woken() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), self.poll)
+                async with asyncio.timeout(self.poll):  # wait_for of Python 3.11 can lose a cancellation to the news
+                    await news.wait()
             news.clear()
             if connection.is_closed():
                 raise ConnectionError("the listening connection was closed")

@@ -35,6 +35,7 @@ from streamapp.sinks.readmodels import (
     MEDIA_INSIGHTS,
     MEDIA_SEARCH,
     POST_SEARCH,
+    READ_MODELS,
     RECOMMENDATIONS,
     USER_SEARCH,
 )
@@ -326,6 +327,31 @@ async def test_the_backends_counts_outlive_further_changes(pool: Pool, models: R
     assert await column(pool, MEDIA_SEARCH, "reaction_count") == [5]
     assert await column(pool, POST_SEARCH, "total_reactions") == [6]
     assert await column(pool, USER_SEARCH, "total_followers") == [7]
+
+
+async def test_a_media_that_left_one_post_for_another_keeps_all_rows_of_the_other(
+    pool: Pool, models: ReadModels
+) -> None:
+    await fresh_post(pool)
+    await models.write([media_changed(view(answers=insights(faces=2)), revision=40)])
+    await fresh_post(pool, 2, [])
+    await pool.execute("UPDATE post_media SET post_id = 2")
+    await models.write([replace(media_changed(view("10"), revision=41), removed=True)])
+    of_media = [table for table in TABLES if table in (*READ_MODELS, FEED) and table != POST_SEARCH]
+    assert not any([(await rows(pool))[table] for table in of_media])
+
+    moved = media_changed(view(answers=insights(faces=2)), post_id="2", revision=3)
+    await models.write([moved])
+    there = await rows(pool)
+    assert {table: len(there[table]) for table in of_media} == dict.fromkeys(of_media, 1) | dict.fromkeys(
+        (DETECTED_FACES, FACE_SEARCH), 2
+    )
+    await models.write([replace(media_changed(view("10"), revision=50), removed=True)])  # of the first post, late
+    assert await rows(pool) == there
+    await models.write([replace(media_changed(view("10"), post_id="2", revision=2), removed=True)])  # before it came
+    assert await rows(pool) == there
+    await models.write([replace(media_changed(view("10"), post_id="2", revision=4), removed=True)])
+    assert not any([(await rows(pool))[table] for table in of_media])
 
 
 async def test_late_writers_do_not_bring_anything_back(pool: Pool, models: ReadModels) -> None:
