@@ -107,8 +107,16 @@ def delete_by(table: str, key: tuple[str, ...]) -> str:
     return (
         f"WITH deleted AS (DELETE FROM {table} t\n"  # noqa: S608
         f"USING unnest({arrays}) AS gone ({', '.join(key)}, revision)\n"
-        f"WHERE {same} AND t.revision <= gone.revision RETURNING 1)\nSELECT count(*) FROM deleted"
+        f"WHERE {same} AND {_ended(table)} RETURNING 1)\nSELECT count(*) FROM deleted"
     )
+
+
+def _ended(table: str) -> str:
+    """An item of a feed is of no revision: it goes unless its media is of a later one."""
+    if table == FEED:
+        newer = "m.media_id = t.media_id AND m.post_id = t.post_id AND m.revision > gone.revision"
+        return f"NOT EXISTS (SELECT FROM {MEDIA_SEARCH} m WHERE {newer})"
+    return "t.revision <= gone.revision"
 
 
 def _same(table: str, column: str) -> str:
