@@ -52,7 +52,7 @@ async def post(backend: Backend, images: str, post_id: int) -> int:
     before = f"{post_id}{BEFORE}"
     await backend.request_image(before, "007", f"{images}/street.jpg")
     await aggregates(backend, before)
-    urls = {post_id + 1: f"{images}/beach_people.jpg", post_id + 2: f"{images}/forest.jpg"}
+    urls = {post_id + 1: f"{images}/beach_sunset.jpg", post_id + 2: f"{images}/forest.jpg"}
     await backend.add_post(post_id, 15, "Compared", urls)
     for media_id, url in urls.items():
         await backend.request_image(post_id, media_id, url)
