@@ -14,8 +14,8 @@ import samples
 from demo.backend import Backend, until
 
 pytestmark = pytest.mark.timeout(240)
-MEDIA = 300
-LONG = 3_500  # characters of an address, which the aggregate repeats: 300 of them are over one MiB
+MEDIA = 150
+LONG = 7_000  # characters of an address, which the aggregate repeats: 150 of them are over one MiB
 
 
 @pytest.fixture

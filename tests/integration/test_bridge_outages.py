@@ -102,7 +102,7 @@ async def assert_each_once_and_in_order(redis: Redis, bridge: Bridge, count: int
     }
 
 
-OUTAGES = [20, pytest.param(60, marks=pytest.mark.slow)]
+OUTAGES = [6, pytest.param(60, marks=pytest.mark.slow)]
 
 
 @pytest.mark.timeout(240)

@@ -170,7 +170,8 @@ async def test_kafka_killed_and_back(bridge: Bridge, redis: Redis, servers: Serv
 
 
 async def test_the_real_command(bridge: Bridge, own_redis: RedisServer) -> None:
-    bridge.settings = bridge.settings.model_copy(update={"redis_url": own_redis.url})
+    # It makes the topics that everybody uses: with as many partitions as everybody wants.
+    bridge.settings = bridge.settings.model_copy(update={"redis_url": own_redis.url, "partitions": 8})
     bridge.start("-m", "bridge")
     await bridge.started()
     async with new_redis(bridge.settings) as redis:
