@@ -1,5 +1,7 @@
-"""`make bench`: figures of the whole system, the bridge, the sink and a rebuild, on servers of their own. The rebuild of
-100,000 rows, and plain requests of as many before and after it, take most of the time."""
+"""`make bench`: figures of the whole system, the bridge, the sink and a rebuild, on servers of their own.
+
+The rebuild of 100,000 rows, and plain requests of as many before and after it, take most of the time.
+"""
 
 from __future__ import annotations
 
