@@ -67,10 +67,10 @@ async def test_rows_come_back(system: System, backend: Backend, images: str, pos
         del media["reaction_count"]
     assert repaired == before
 
-    async def documents() -> Any:
-        code, text = await streamapp(system, "search", "--like", str(post_id + 1), "--json")
-        hits = orjson.loads(text)["hits"] if code == 0 else []
-        return [hit for hit in hits if hit["media_id"] == post_id + 2 and hit["caption"] != "spoilt"]
+    async def documents() -> bool:
+        found = await backend.elasticsearch.mget(index="media_search", ids=list(map(str, urls)))
+        captions = [hit["_source"].get("ai_caption") for hit in found["docs"] if hit["found"]]
+        return len(captions) == 2 and "spoilt" not in captions
 
     await until(documents, what="the documents of the rows")
 
