@@ -38,13 +38,8 @@ class Batches(Generic[T, R]):
 
     async def _run(self) -> None:
         wait = 0.1
-        while self._waiting:
-            self._waiting = [
-                (item, future) for item, future in self._waiting if not future.done()
-            ]  # some are abandoned
+        while self._drop_abandoned():
             batch = self._waiting[: self._size]
-            if not batch:
-                continue
             try:
                 await self._finish(batch)
             except Unavailable as exc:
@@ -55,6 +50,12 @@ class Batches(Generic[T, R]):
             else:
                 wait, self.waiting_for, self.waiting_since = 0.1, None, None
                 del self._waiting[: len(batch)]
+        self.waiting_for = self.waiting_since = None
+
+    def _drop_abandoned(self) -> bool:
+        """Whether somebody still waits."""
+        self._waiting = [(item, future) for item, future in self._waiting if not future.done()]
+        return bool(self._waiting)
 
     async def _finish(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -98,7 +98,7 @@ class Lane:
         self._pending: deque[tuple[EventT[Any], asyncio.Task[None]]] = deque()
         self._changed = asyncio.Condition()
         self._acker: asyncio.Task[None] | None = None
-        self._epoch = self._working = 0
+        self._epoch = 0
         self.done = self.dead = self.retries = self.abandoned = 0
         self.waiting_for: str | None = None  # why events wait: the last error of a server that is down
         self.waiting_since: float | None = None
@@ -122,7 +122,6 @@ class Lane:
         first = await self._begin(event, epoch) if self.ordered else _Attempt(self._handle)
         if epoch != self._epoch:
             return  # revoked meanwhile: whoever has the partition now gets it again
-        self._working += 1
         task = asyncio.create_task(self._work(event, first), name=f"{self.name}-{event.message.offset}")
         self._pending.append((event, task))
         async with self._changed:
@@ -130,26 +129,26 @@ class Lane:
 
     def _has_room(self) -> bool:
         """Those that are done but wait for an earlier one take no room: one slow event must not stop the lane."""
-        return self._working < self._room and len(self._pending) < WINDOW
+        return len(self._pending) < WINDOW and sum(not task.done() for _, task in self._pending) < self._room
 
     async def _begin(self, event: EventT[Any], epoch: int) -> _Attempt:
         """Run the handler, again and again while it meets a server that is down: those after it must not pass it."""
         wait = 0.1
-        while True:
-            attempt = _Attempt(self._handle)
-            if epoch == self._epoch:
-                await attempt.start(event)
-            if epoch != self._epoch or not isinstance(attempt.failure, TROUBLE):
-                return attempt
+        attempt = _Attempt(self._handle)
+        while epoch == self._epoch:
+            await attempt.start(event)
+            if not isinstance(attempt.failure, TROUBLE):
+                break
             self._wait_for(event, attempt.failure)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_HOLD)
+            attempt = attempt.again()
+        return attempt
 
     async def _work(self, event: EventT[Any], attempt: _Attempt) -> None:
         try:
             await self._attend(event, attempt)
         finally:
-            self._working -= 1
             async with self._changed:
                 self._changed.notify_all()
 

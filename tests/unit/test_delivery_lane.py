@@ -322,3 +322,17 @@ async def test_one_slow_event_does_not_stop_a_lane() -> None:
     await bench.settle(0.1)
     assert bench.acked == list(range(50))
     await bench.close()
+
+
+async def test_events_abandoned_before_they_began_take_no_room_for_ever() -> None:
+    """A task that is cancelled before its first step never runs, not even what it has under `finally`."""
+
+    async def handle(event: Any) -> None: ...
+
+    bench = Bench(handle, ordered=False, room=1)
+    await bench.lane._submit(FakeEvent(0, bench.acked))  # type: ignore[arg-type]
+    await bench.lane.abandon()
+    bench.put(1)
+    await bench.settle(0.1)
+    assert bench.acked == [1]
+    await bench.close()
