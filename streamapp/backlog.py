@@ -66,8 +66,8 @@ class Backlog:
 
     async def _look(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
         committed = await admin.list_consumer_group_offsets(self._settings.app_id)
+        ends = await consumer.end_offsets([tp for partitions in self._partitions.values() for tp in partitions])
         for kind, partitions in self._partitions.items():
-            ends = await consumer.end_offsets(partitions)
             done = {tp: max(0, committed[tp].offset) if tp in committed else 0 for tp in partitions}
             self.note(kind, done=sum(done.values()), lag=sum(max(0, ends[tp] - done[tp]) for tp in partitions))
 

@@ -120,6 +120,11 @@ class Settings(BaseSettings):
         """URL of this worker for other workers."""
         return self.web_url or f"http://{self.web_host}:{self.web_port}"
 
+    @property
+    def web_headers(self) -> dict[str, str]:
+        """What a request to a worker of these settings must carry."""
+        return {"Authorization": f"Bearer {self.web_token}"} if self.web_token else {}
+
 
 @cache
 def get_settings() -> Settings:

@@ -14,10 +14,9 @@ from streamapp.settings import get_settings
 async def inspect_post(post_id: str) -> tuple[bool, Any, str]:
     """The story of a post. Bad when it is unknown, or not complete."""
     settings = get_settings()
-    headers = {"Authorization": f"Bearer {settings.web_token}"} if settings.web_token else {}
     url = f"{settings.web_address}/posts/{quote(post_id, safe='')}"
     try:
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+        async with aiohttp.ClientSession(headers=settings.web_headers) as session, session.get(url) as response:
             body = orjson.loads(await response.read())
     except aiohttp.ClientConnectionError as exc:
         return False, {"error": str(exc)}, f"no worker answers at {settings.web_address}: {exc}"

@@ -53,7 +53,7 @@ async def compare(settings: Settings, post_id: str | None, *, wait: float) -> tu
 @asynccontextmanager
 async def _opened(settings: Settings, post_id: str | None, wait: float) -> AsyncIterator[tuple[Posts, list[Documents]]]:
     async with AsyncExitStack() as opened:
-        state = State(settings.web_address, token=settings.web_token)
+        state = State(settings.web_address, headers=settings.web_headers)
         opened.push_async_callback(state.close)
         await state.ready()
         pool = await open_pool(settings.postgres_url, max_size=1)

@@ -36,7 +36,7 @@ from streamapp.posts.expected import expected, finished, has_media, known, remov
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
 from streamapp.posts.transitions import Rows, due, move_media, move_post
-from streamapp.posts.view import view
+from streamapp.posts.view import media_changed, service_failed
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -130,17 +130,7 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
             and row.detail(service).failures == event.attempt
         )
         if services:
-            yield ServiceFailed(
-                post_id=row.post_id,
-                media_id=row.media_id,
-                generation=event.generation,
-                services=services,
-                error=event.error,
-                at=event.at,
-                correlation_id=row.correlation_id,
-                user_id=row.user_id,
-                job_id=row.job_id,
-            )
+            yield service_failed(row, services, error=event.error, at=event.at)
 
 
 def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
@@ -150,7 +140,7 @@ def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged
     left = removed(after)
     for media_id in dict.fromkeys((*after.media, *after.gone)):
         if (row := rows(media_id)) is not None:
-            yield _media_changed(row, after, removed=media_id in left)
+            yield media_changed(after, row, removed=media_id in left)
 
 
 def _changes_media(event: Event, after: Post) -> bool:
@@ -166,17 +156,6 @@ def _changes_media(event: Event, after: Post) -> bool:
             return False
 
 
-def _media_changed(row: Media, after: Post, *, answered: tuple[Service, ...] = (), removed: bool) -> MediaChanged:
-    return MediaChanged(
-        post_id=row.post_id,
-        revision=after.revision,
-        media=view(row),
-        answered=answered,
-        closed=bool(after.timed_out) or row.brief.settled,
-        removed=removed,
-    )
-
-
 def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Iterable[MediaChanged]:
     """Media this fact answered or failed for good; at the deadline every media that still lacks something."""
     left = removed(after)
@@ -184,7 +163,7 @@ def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Itera
         deadline = _is_deadline(event, after) and not row.brief.settled
         if not deadline and not isinstance(event, Answered | Failed):
             continue
-        yield _media_changed(row, after, answered=tuple(_answered(event, row)), removed=row.media_id in left)
+        yield media_changed(after, row, answered=tuple(_answered(event, row)), removed=row.media_id in left)
 
 
 def _answered(event: Event, row: Media) -> Iterable[Service]:

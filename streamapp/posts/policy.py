@@ -14,7 +14,7 @@ class Policy:
     model: str
     quiet: int
     timeout: int
-    max_wait: int  # from the last registration; a backlog puts the timeout off so far
+    max_wait: int  # from when the post was opened; a backlog puts the timeout off so far
     attempts: int = 3
     retry: int = 2000
 

@@ -96,14 +96,7 @@ def _triggered(post: Post, event: Triggered) -> Post | None:
     unsafe = tuple(sorted({*post.unsafe, *event.unsafe}))
     if not newest and unsafe == post.unsafe:
         return None
-    request = Request(
-        clock=event.clock,
-        at=event.at,
-        correlation_id=event.correlation_id,
-        revision=post.revision + 1,
-        media_ids=event.media_ids or None,
-        total=event.total,
-    )
+    request = replace(_request(post, event), media_ids=event.media_ids or None, total=event.total)
     return replace(post, unsafe=unsafe, trigger=request if newest else post.trigger)
 
 
@@ -113,14 +106,18 @@ def _updated(post: Post, event: Updated) -> Post | None:
     names = event.media_ids is not None and (post.named is None or newer(event.clock, post.named.clock))
     if not (newest or names or event.deleted):
         return None
-    request = Request(
+    request = _request(post, event)
+    return replace(post, update=request if newest else post.update, named=request if names else post.named)
+
+
+def _request(post: Post, event: Triggered | Updated) -> Request:
+    return Request(
         clock=event.clock,
         at=event.at,
         correlation_id=event.correlation_id,
         revision=post.revision + 1,
         media_ids=event.media_ids,
     )
-    return replace(post, update=request if newest else post.update, named=request if names else post.named)
 
 
 def _deleted(post: Post, clock: str) -> Post:

@@ -1,10 +1,10 @@
-"""A media row as others see it: what is known, and what is missing and why."""
+"""A media row as others see it: what is known, what is missing and why, and the changes that say so."""
 
 from __future__ import annotations
 
-from streamapp.events import SERVICES, MediaView, Missing, Service
+from streamapp.events import SERVICES, MediaChanged, MediaView, Missing, Service, ServiceFailed
 from streamapp.posts.brief import ANSWERED, FAILED
-from streamapp.posts.state import Media
+from streamapp.posts.state import Media, Post
 
 
 def view(row: Media) -> MediaView:
@@ -23,6 +23,33 @@ def view(row: Media) -> MediaView:
         user_id=row.user_id,
         job_id=row.job_id,
         at=max([row.at, *(detail.answered_at or detail.error_at or 0 for _, detail in details)]),
+    )
+
+
+def media_changed(post: Post, row: Media, *, answered: tuple[Service, ...] = (), removed: bool = False) -> MediaChanged:
+    """What the media is now, as of its post's revision."""
+    return MediaChanged(
+        post_id=row.post_id,
+        revision=post.revision,
+        media=view(row),
+        answered=answered,
+        closed=bool(post.timed_out) or row.brief.settled,
+        removed=removed,
+    )
+
+
+def service_failed(row: Media, services: tuple[Service, ...], *, error: str, at: int) -> ServiceFailed:
+    """Services of the media that failed for good."""
+    return ServiceFailed(
+        post_id=row.post_id,
+        media_id=row.media_id,
+        generation=row.brief.generation,
+        services=services,
+        error=error,
+        at=at,
+        correlation_id=row.correlation_id,
+        user_id=row.user_id,
+        job_id=row.job_id,
     )
 
 

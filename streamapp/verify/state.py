@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -37,9 +37,8 @@ class _Page(msgspec.Struct):
 class State:
     """The tables behind the worker at `url`. Every method raises StateUnavailable."""
 
-    def __init__(self, url: str, *, token: str = "") -> None:
+    def __init__(self, url: str, *, headers: Mapping[str, str]) -> None:
         self.url = url
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session = aiohttp.ClientSession(headers=headers, timeout=PATIENCE)
         self._turns = asyncio.Semaphore(AT_ONCE)
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from streamapp.contracts import DIALECTS, Message, write
-from streamapp.events import SERVICES, MediaChanged, ServiceFailed
+from streamapp.events import SERVICES
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED, Brief
 from streamapp.posts.expected import expected, finished, has_media, removed
 from streamapp.posts.state import Media, Post
-from streamapp.posts.view import view
+from streamapp.posts.view import media_changed, service_failed
 from streamapp.sinks.parts import Part, Refused, split
 from streamapp.verify.findings import Difference
 
@@ -75,7 +75,7 @@ def rows(known: Known) -> Iterator[WantedRow | Refused]:
     given, left = expected(post).media_ids, removed(post)
     for media_id, row in known.media.items():
         if media_id not in left and announced(post, row):
-            for piece in split(_media_changed(post, row)):
+            for piece in split(media_changed(post, row)):
                 yield from _wanted(piece, settled=False, whole=True, required=media_id in given)
 
 
@@ -84,16 +84,6 @@ def _wanted(piece: object, *, settled: bool, whole: bool, required: bool) -> Ite
         yield WantedRow(part=piece, settled=settled, whole=whole, required=required)
     elif isinstance(piece, Refused):
         yield piece
-
-
-def _media_changed(post: Post, row: Media) -> MediaChanged:
-    return MediaChanged(
-        post_id=post.post_id,
-        revision=post.revision,
-        media=view(row),
-        answered=tuple(service for service in SERVICES if row.brief.of(service) == ANSWERED),
-        closed=bool(post.timed_out) or row.brief.settled,
-    )
 
 
 def aggregate(known: Known, dialect: str) -> tuple[Message, int] | None:
@@ -117,7 +107,8 @@ def messages(known: Known, dialect: str) -> list[WantedMessage]:
 
 
 def _answers(post: Post, row: Media, dialect: str) -> Iterator[WantedMessage]:
-    change = _media_changed(post, row)
+    answered = tuple(service for service in SERVICES if row.brief.of(service) == ANSWERED)
+    change = media_changed(post, row, answered=answered)
     if DIALECTS[dialect].combined:
         for message in write(change, dialect=dialect):
             yield WantedMessage(message, row.media_id, row.at)
@@ -131,19 +122,10 @@ def _failures(row: Media, dialect: str) -> Iterator[WantedMessage]:
     for service in SERVICES:
         if row.brief.of(service) == FAILED:
             detail = row.detail(service)
-            failure = ServiceFailed(
-                post_id=row.post_id,
-                media_id=row.media_id,
-                generation=row.brief.generation,
-                services=(service,),
-                error=detail.error or "",
-                at=detail.error_at or row.at,
-                correlation_id=row.correlation_id,
-                user_id=row.user_id,
-                job_id=row.job_id,
-            )
+            at = detail.error_at or row.at
+            failure = service_failed(row, (service,), error=detail.error or "", at=at)
             for message in write(failure, dialect=dialect):
-                yield WantedMessage(message, row.media_id, failure.at)
+                yield WantedMessage(message, row.media_id, at)
 
 
 def inconsistencies(known: Known) -> Iterator[Difference]:

@@ -31,8 +31,7 @@ def others() -> list[str]:
 
 async def ask(path: str, query: dict[str, str]) -> list[tuple[str, int, Any]]:
     """What each other worker answers: (url, status, body). A worker out of reach answers 503 with the reason."""
-    headers = {"Authorization": f"Bearer {app.settings.web_token}"} if app.settings.web_token else {}
-    async with aiohttp.ClientSession(timeout=PATIENCE, headers=headers) as session:
+    async with aiohttp.ClientSession(timeout=PATIENCE, headers=app.settings.web_headers) as session:
         return await asyncio.gather(*(_ask(session, url, path, {**query, "local": "1"}) for url in others()))
 
 
