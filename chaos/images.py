@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import samples
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def do_GET(self) -> None:
+class _Handler(samples.Handler):
+    def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
         if self.path == "/busy.jpg":
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
         elif self.path == "/text.jpg":
@@ -23,23 +20,12 @@ class _Handler(SimpleHTTPRequestHandler):
         else:
             super().do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        pass
-
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A worker that is killed while it fetches is no news."""
 
 
-@contextmanager
-def serve() -> Iterator[str]:
+def serve() -> AbstractContextManager[str]:
     """Serve while the block runs; gives the base URL."""
-    with _Server(("127.0.0.1", 0), partial(_Handler, directory=str(samples.FOLDER))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return samples.serve(handler=_Handler, kind=_Server)

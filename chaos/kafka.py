@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.names import DEAD_LETTERS, OUTBOUND
+from streamapp.dead_letters import read_all
 
 GROUP = "streamapp"
 # What no agent reads: the state's own topics end in the suffix, the mirrored results are the bridge's.
@@ -30,7 +31,7 @@ class Kafka:
             topics = await admin.describe_topics()
         # Not of the consumer: it knows the partitions of its own topics only.
         partitions = [TopicPartition(topic["topic"], p["partition"]) for topic in topics for p in topic["partitions"]]
-        consumer = self._consumer()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers)
         await consumer.start()
         try:
             ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
@@ -55,23 +56,7 @@ class Kafka:
 
     async def dead_letters(self) -> set[str]:
         """What was given up and why, without what differs between two runs: offsets, times, generations."""
-        consumer = self._consumer(DEAD_LETTERS)
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets(consumer.assignment())
-            found = set()
-            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    headers = [{name: value.decode() for name, value in record.headers} for record in records]
-                    found |= {_gist(h, record.value) for h, record in zip(headers, records, strict=True)}
-            return found
-        finally:
-            await consumer.stop()
-
-    def _consumer(self, *topics: str) -> Any:
-        return AIOKafkaConsumer(
-            *topics, bootstrap_servers=self._servers, auto_offset_reset="earliest", enable_auto_commit=False
-        )
+        return {_gist(headers, value) async for headers, value in read_all([self._servers])}
 
 
 def behind(ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int]) -> list[str]:

@@ -34,15 +34,24 @@ def path(name: str) -> Path:
     return FOLDER / f"{name}.jpg"
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class Handler(SimpleHTTPRequestHandler):
+    """Files, without a line for every request."""
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
         pass
 
 
 @contextmanager
-def serve(*, host: str = "127.0.0.1", port: int = 0, folder: Path = FOLDER) -> Iterator[str]:
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    folder: Path = FOLDER,
+    handler: type[Handler] = Handler,
+    kind: type[ThreadingHTTPServer] = ThreadingHTTPServer,
+) -> Iterator[str]:
     """Serve the files of a folder over HTTP while the block runs; gives the base URL, as in f"{base_url}/beach.jpg"."""
-    with ThreadingHTTPServer((host, port), partial(_Handler, directory=str(folder))) as server:
+    with kind((host, port), partial(handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

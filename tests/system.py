@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from running import Servers
 
 import samples
 import stack
 from demo.backend import Backend
+from streamapp.dead_letters import read_all
 
 SETTINGS = {
     "STREAMAPP_ENV_FILE": os.devnull,
@@ -78,26 +78,8 @@ class System:
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         """All dead letters: headers as text, and the value."""
-        consumer = AIOKafkaConsumer(
-            "dead-letters",
-            bootstrap_servers=self.servers.kafka_url.removeprefix("kafka://"),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            group_id=None,
-        )
-        await consumer.start()
-        try:
-            end = await consumer.end_offsets(consumer.assignment())
-            letters: list[dict[str, Any]] = []
-            while any([await consumer.position(tp) < offset for tp, offset in end.items()]):
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    letters += [
-                        {**{name: value.decode() for name, value in record.headers}, "value": record.value}
-                        for record in records
-                    ]
-            return letters
-        finally:
-            await consumer.stop()
+        servers = [self.servers.kafka_url.removeprefix("kafka://")]
+        return [{**headers, "value": value} async for headers, value in read_all(servers)]
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from aiokafka import AIOKafkaConsumer
-
+from streamapp.dead_letters import read_all
 from streamapp.names import DEAD_LETTERS
 
 Refusals: TypeAlias = dict[tuple[str, int], tuple[int, str]]  # table and key -> version and error of the last one
-
-POLL_MS = 500
 
 
 class Rejections:
@@ -30,24 +27,9 @@ class Rejections:
 
     async def _read(self) -> Refusals:
         found: Refusals = {}
-        consumer = AIOKafkaConsumer(
-            DEAD_LETTERS,
-            bootstrap_servers=list(self._servers),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            group_id=None,
-        )
-        try:
-            await consumer.start()
-            ends = await consumer.end_offsets(consumer.assignment())
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                    for record in records:
-                        headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-                        if (origin := document_of(headers.get("origin", ""))) is not None:
-                            found[origin[:2]] = origin[2], headers.get("error", "")
-        finally:
-            await consumer.stop()
+        async for headers, _ in read_all(self._servers):
+            if (origin := document_of(headers.get("origin", ""))) is not None:
+                found[origin[:2]] = origin[2], headers.get("error", "")
         return found
 
 
