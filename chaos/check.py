@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from chaos.outcome import Outcome
+from chaos.outcome import Key, Outcome
+from streamapp.sinks.readmodels import MEDIA_SEARCH
 
 LOST, DOUBLED, PAYLOAD = "lost", "doubled", "payload ≠ undisturbed"
 ROW, DOCUMENT = "row ≠ undisturbed", "document ≠ undisturbed"
@@ -72,8 +73,10 @@ def _told_as_lost(key: object) -> bool:
     return False
 
 
-def _post(key: tuple[str, int], records: Mapping[tuple[str, int], Mapping[str, Any]]) -> Any:
-    return records[key].get("post_id", key[1])
+def _post(key: Key, records: Mapping[Key, Mapping[str, Any]]) -> Any:
+    """A record without it is of the post of its media."""
+    record = records[key]
+    return record["post_id"] if "post_id" in record else records[MEDIA_SEARCH, str(record["media_id"])]["post_id"]
 
 
 def _short(value: object) -> str:

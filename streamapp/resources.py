@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 PICTURE_CACHE = 256 * 2**20  # bytes of decoded pixels kept for the agents that share a picture
 CHANGES_A_BATCH = 100
 AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the backend's
+TEND_EVERY = 10.0  # seconds between looks at feeds and users, which change without a change of a post
 RESTART_AFTER = 2.0  # seconds until background work that failed starts again
 
 
@@ -69,7 +70,13 @@ class Resources:
             max_pixels=settings.fetch_max_pixels,
         )
         self.pool = await open_pool(settings.postgres_url)
-        self.read_models = ReadModels(self.pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim)
+        self.read_models = ReadModels(
+            self.pool,
+            tables=settings.sink_tables,
+            image_width=settings.image_embedding_dim,
+            face_width=settings.face_embedding_dim,
+            feed_users=settings.feed_users,
+        )
         self.elasticsearch = connect(settings.elasticsearch_url)
         logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # else a line for every request
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
@@ -81,6 +88,7 @@ class Resources:
             asyncio.create_task(self._keep("backlog", self.backlog.run), name="backlog"),
             asyncio.create_task(self._keep("indexer", self.indexer.run), name="indexer"),
             asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
+            asyncio.create_task(self._keep("tending", self._tend), name="tending"),
         ]
 
     async def close(self) -> None:
@@ -119,6 +127,11 @@ class Resources:
             for change, why in (await self.read_models.retry_awaiting()).refused:
                 logger.warning("awaited rows of post %s refused: %s", change.post_id, why)
             await asyncio.sleep(AWAITING_EVERY)
+
+    async def _tend(self) -> None:
+        while True:
+            await self.read_models.tend()
+            await asyncio.sleep(TEND_EVERY)
 
     async def _reject(self, table: str, pk: int, version: int, document: bytes, error: str) -> None:
         """Keep a document that Elasticsearch refused."""

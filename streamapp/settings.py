@@ -15,8 +15,16 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 READ_MODELS = (
-    "read_model_media_search",
     "read_model_post_search",
+    "read_model_media_search",
+    "read_model_user_search",
+    "read_model_face_search",
+    "read_model_recommendations_knn",
+    "read_model_feed_personalized",
+    "read_model_known_faces",
+    "media_ai_insights",
+    "media_detected_faces",
+    "user_face_embeddings",
 )
 
 
@@ -106,7 +114,15 @@ class Settings(BaseSettings):
     )
 
     sink_tables: Annotated[CommaList, AfterValidator(_known_tables)] = Field(
-        READ_MODELS, description="Read models this application writes. Comma list."
+        READ_MODELS, description="Read models and AI tables this application writes. Comma list."
+    )
+    feed_users: int = Field(
+        100, ge=0, description="A public post enters the feeds of so many active users, the last who joined."
+    )
+    sync_rereads: bool = Field(
+        False,
+        description="For a database whose read models have no triggers of ours: after a message of es-sync-queue a row "
+        "is read again after 1, 5 and 30 seconds.",
     )
     index_prefix: str = Field("", pattern=r"^[a-z0-9-]*$", description="Put before the names of indices.")
 

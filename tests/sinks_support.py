@@ -31,6 +31,7 @@ from streamapp.events import (
     Tagging,
     service_of,
 )
+from streamapp.settings import READ_MODELS
 from streamapp.sinks.migrations import migrate
 from streamapp.sinks.postgres import Pool, open_pool
 
@@ -44,15 +45,19 @@ def vector(seed: int, width: int = 512) -> bytes:
 
 def insights(seed: int = 1, *, safe: bool = True, faces: int = 0, tags: Sequence[str] = ()) -> tuple[Insight, ...]:
     """An answer of every service."""
-    face = Face(bbox=(1, 2, 30, 40), confidence=0.9)
     return (
         Moderation(is_safe=safe, confidence=0.9),
         Tagging(tags=tuple(Label(tag, 0.5) for tag in tags or (f"tag{seed}", "people"))),
         SceneRecognition(scenes=(Label("outdoor", 0.75),), colors=("#0a0b0c",)),
         ImageCaptioning(caption=f"caption {seed}"),
         ImageEmbedding(vector=vector(seed)),
-        FaceDetection(width=640, height=480, faces=(face,) * faces),
+        FaceDetection(width=640, height=480, faces=tuple(face(100 * seed + n) for n in range(faces))),
     )
+
+
+def face(seed: int = 1, embedding: bytes | None = None) -> Face:
+    """A face with a vector of its own, or with this one."""
+    return Face(bbox=(1, 2, 30, 40), confidence=0.9, embedding=embedding or vector(seed, 1024))
 
 
 def view(media_id: str = "10", answers: Sequence[Insight] | None = None, **fields: Any) -> MediaView:
@@ -60,10 +65,10 @@ def view(media_id: str = "10", answers: Sequence[Insight] | None = None, **field
     answers = insights() if answers is None else answers
     answered = {service_of(answer) for answer in answers}
     fields.setdefault("missing", tuple(service for service in SERVICES if service not in answered))
+    fields.setdefault("generation", "1")
     return MediaView(
         media_id=media_id,
         url=f"http://images.test/{media_id}.jpg",
-        generation="1",
         correlation_id="c",
         insights=tuple(answers),
         **fields,
@@ -166,8 +171,8 @@ async def fresh_pool(url: str, *, max_size: int = 6) -> AsyncIterator[Pool]:
     """A pool on a migrated database, all tables empty."""
     pool = await open_pool(url, max_size=max_size)
     await pool.execute(
-        "TRUNCATE users, posts, post_media, read_model_media_search, read_model_post_search, "
-        "es_outbox, awaiting, deleted_posts, deleted_media"
+        "TRUNCATE users, posts, post_media, es_outbox, awaiting, deleted_posts, deleted_media, "
+        f"{', '.join(READ_MODELS)} CASCADE"
     )
     try:
         yield pool

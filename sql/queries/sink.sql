@@ -5,11 +5,12 @@ SELECT pg_advisory_xact_lock(1802725735, number)
 FROM (SELECT DISTINCT hashint8(post_id) AS number FROM unnest($1::bigint[]) AS post_id ORDER BY number) AS numbers
 
 -- posts --
--- The backend's posts and their users; deleted is the revision that ended the post for us.
+-- The backend's posts and their users; deleted is the revision that ended the post for us. That of a deleted user is
+-- gone whatever is said of it.
 SELECT
     wanted.post_id, p.user_id, p.title, p.body, p.status, p.visibility, p.created_at::text AS created_at,
     u.username, u.full_name, u.profile_picture_url, u.department, u.designation,
-    d.revision AS deleted
+    CASE WHEN u.account_status = 'DELETED' THEN 9223372036854775807 ELSE d.revision END AS deleted
 FROM unnest($1::bigint[]) AS wanted (post_id)
 LEFT JOIN posts p ON p.post_id = wanted.post_id
 LEFT JOIN users u ON u.user_id = p.user_id

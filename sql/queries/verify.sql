@@ -6,7 +6,7 @@ WHERE post_id = ANY($1::bigint[])
 -- outbox --
 SELECT pk, attempts, last_error, created_at
 FROM es_outbox
-WHERE table_name = $1 AND pk = ANY($2::bigint[])
+WHERE table_name = $1 AND pk = ANY($2::bigint[]) AND target = 'live'
 
 -- told --
 -- Our media rows of posts that say of their post what its row does not; $2: whether that row is ours to write.

@@ -18,12 +18,19 @@ logger = logging.getLogger(__name__)
 
 
 async def handle(event: EventT[Any]) -> None:
-    """Put the rows of one hint in the outbox again; one that names no row of ours is counted and logged."""
+    """Have the rows of one hint read again; one that names no row of ours is counted and logged."""
     request = await request_of(event)
     if not isinstance(request, SyncRequest):
         return
     try:
-        await hint(app.resources.pool, request.index, request.document_id, bulk=request.bulk)
+        await hint(
+            app.resources.pool,
+            request.index,
+            request.document_id,
+            bulk=request.bulk,
+            deleted=request.operation == "delete",
+            again=app.settings.sync_rereads,
+        )
     except UnknownRow as exc:
         app.refused["hints"] += 1
         logger.warning("hint refused: %s", exc)

@@ -13,8 +13,10 @@ import orjson
 from streamapp.cli import contracts as wire
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
+from streamapp.cli.rebuild import NAMES, ROWS, abandon, rebuild_named
 from streamapp.cli.search import search_media
 from streamapp.cli.verify import verify as verify_all
+from streamapp.sinks.search import MOST, Query
 
 Found: TypeAlias = tuple[bool, Any, str]
 """Whether all is good, the body for --json, the text for people."""
@@ -60,13 +62,36 @@ def inspect_post_command(post_id: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("text")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--unsafe", is_flag=True, help="Also what is not known to be safe.")
+@click.argument("text", required=False)
+@click.option("--like", metavar="MEDIA", type=int, help="Like this media.")
+@click.option("--face", metavar="USER", type=int, help="With the face of this user, by id.")
+@click.option("--user", metavar="USER", help="Uploaded by this user, by name or id.")
+@click.option("--safe-only/--unsafe", default=True, help="Also what is not known to be safe; without it nothing else.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MOST))
 @_json
-def search(text: str, limit: int, unsafe: bool, as_json: bool) -> None:
-    """Find images by words."""
-    _finish(search_media(text, limit=limit, safe_only=not unsafe), as_json=as_json)
+def search(
+    text: str | None, like: int | None, face: int | None, user: str | None, safe_only: bool, limit: int, as_json: bool
+) -> None:
+    """Find images by words, by likeness, by who is on them; what several ways find is ranked together."""
+    if text is None and like is None and face is None:
+        raise click.UsageError("say what to find: TEXT, --like MEDIA, or --face USER")
+    query = Query(text=text, like=like, face=face, user=user, safe_only=safe_only, limit=limit)
+    _finish(search_media(query), as_json=as_json)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(NAMES), metavar="INDEX|all|rows")
+@click.option("--drop-old", is_flag=True, help="Delete what is not searched any more.")
+@click.option("--abandon", "give_up", is_flag=True, help="Give up a rebuild that was begun, and delete its index.")
+@_json
+def rebuild(name: str, drop_old: bool, give_up: bool, as_json: bool) -> None:
+    """Build an index anew from its rows, or the rows from the state, while both are in use.
+
+    Ended anywhere it goes on from there when it is run again. Rows are made from what a running worker tells.
+    """
+    if give_up and (drop_old or name == ROWS):
+        raise click.UsageError("--abandon goes with an index or all, and alone")
+    _finish(abandon(name) if give_up else rebuild_named(name, drop_old=drop_old), as_json=as_json)
 
 
 @main.command()

@@ -30,6 +30,6 @@ async def migrate_all() -> tuple[bool, Any, str]:
     lines = [
         f"topics       {len(made)} created" if made else "topics       all there",
         f"tables       {', '.join(applied)} applied" if applied else "tables       up to date",
-        *(f"index        {index.alias} {index.state}" for index in indices),
+        *(f"index        {i.alias} {i.state}" + (f", run: {i.remedy}" if i.remedy else "") for i in indices),
     ]
     return all(index.state != "differs" for index in indices), body, "\n".join(lines)

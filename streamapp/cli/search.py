@@ -1,22 +1,41 @@
-"""`streamapp search`: images by words."""
+"""`streamapp search`: images by words, by likeness, by who is on them."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
+from elasticsearch import ApiError, TransportError
+
+from streamapp.engines.registry import load
+from streamapp.engines.texts import embedder
 from streamapp.settings import get_settings
 from streamapp.sinks.indices import connect
-from streamapp.sinks.search import search
+from streamapp.sinks.search import Answer, Hit, NotSearchable, Query, find
 
 
-async def search_media(text: str, *, limit: int, safe_only: bool) -> tuple[bool, Any, str]:
+async def search_media(query: Query) -> tuple[bool, Any, str]:
     """The hits. Bad when there are none."""
     settings = get_settings()
+    embed = embedder(load(settings)) if query.text is not None else None
     client = connect(settings.elasticsearch_url)
     try:
-        hits = await search(client, text, prefix=settings.index_prefix, limit=limit, safe_only=safe_only)
+        answer = await find(
+            client, query, prefix=settings.index_prefix, embed=embed, same_person=settings.face_suggested
+        )
+    except (NotSearchable, ApiError, TransportError) as error:
+        return False, {"error": str(error)}, str(error)
     finally:
         await client.close()
-    lines = [f"{hit.score:6.2f}  media {hit.media_id}  post {hit.post_id}  {hit.caption}" for hit in hits]
-    return bool(hits), [dataclasses.asdict(hit) for hit in hits], "\n".join(lines) or f"nothing found for {text!r}"
+    return bool(answer.hits), dataclasses.asdict(answer), _text(answer)
+
+
+def _text(answer: Answer) -> str:
+    lines = [
+        f"{hit.score:8.4f}  media {hit.media_id}  post {hit.post_id}  {hit.caption}{_mark(hit)}" for hit in answer.hits
+    ]
+    return "\n".join([*(lines or ["nothing found"]), *([f"({answer.note})"] if answer.note else [])])
+
+
+def _mark(hit: Hit) -> str:
+    return "" if hit.is_safe else "  NOT SAFE"

@@ -62,7 +62,12 @@ async def _opened(settings: Settings, post_id: str | None, wait: float) -> Async
         opened.push_async_callback(client.close)
         redis = Redis.from_url(settings.redis_url, decode_responses=True, encoding_errors="surrogateescape")
         opened.push_async_callback(redis.aclose)
-        rows = Rows(pool, tables=settings.sink_tables, image_width=settings.image_embedding_dim)
+        rows = Rows(
+            pool,
+            tables=settings.sink_tables,
+            image_width=settings.image_embedding_dim,
+            face_width=settings.face_embedding_dim,
+        )
         results = Results(Streams(redis, only=post_id), dialect=settings.dialect)
         rejections = Rejections(settings.kafka_servers)
         yield (

@@ -18,7 +18,6 @@ from streamapp.contracts.records import (
 )
 from streamapp.contracts.results import Message, read_result, refused, write
 from streamapp.contracts.streams import INBOUND, OUTBOUND
-from streamapp.contracts.views import face_id
 
 __all__ = [
     "DIALECTS",
@@ -37,7 +36,6 @@ __all__ = [
     "Snapshot",
     "SyncRequest",
     "derived_correlation_id",
-    "face_id",
     "fields_of",
     "ids",
     "read",

@@ -21,7 +21,6 @@ from streamapp.contracts.errors import ContractError, shorten
 from streamapp.contracts.records import FaceRecognised, Personal, ProfileEmbedded, ProfileFailed
 from streamapp.contracts.views import (
     failed_values,
-    join,
     media_changed_values,
     post_values,
     profile_failed_values,
@@ -37,6 +36,7 @@ from streamapp.events import (
     PostDeleted,
     ServiceFailed,
 )
+from streamapp.ids import join
 
 Result: TypeAlias = Change | Personal
 # Neither what a message says nor part of it: the same answer at another time is the same answer.

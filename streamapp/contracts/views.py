@@ -5,7 +5,6 @@ What is not known is empty or 0, and never safe; None is what a message leaves o
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -26,23 +25,13 @@ from streamapp.events import (
     ServiceFailed,
     Tagging,
 )
+from streamapp.ids import face_id
 
 T = TypeVar("T")
 
-FACE_IDS = uuid.UUID("5f1c8a52-3f0e-5b57-9d0a-6f6b1f0c2a11")  # any fixed namespace: it only must never change
 VIOLENCE = {"violence", "violent", "gore"}
 ADULT = {"adult", "nsfw", "porn", "hentai", "sexy", "racy"}
 LIKELY = 0.5  # of a moderation score
-
-
-def join(*parts: object) -> str:
-    """Parts as one id; two lists of parts never give the same, whatever separators the parts contain."""
-    return ":".join(str(part).replace("%", "%25").replace(":", "%3A") for part in parts)
-
-
-def face_id(media_id: str, generation: str, index: int) -> str:
-    """The id of a face, the same whenever it is computed: a uuid, because the table holds 50 characters."""
-    return str(uuid.uuid5(FACE_IDS, join(media_id, generation, index)))
 
 
 def media_values(media: MediaView) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from streamapp.sinks import documents
+from streamapp.sinks.indices import Target
 
 REQUEST_BYTES = 2**20  # of a usual request: aiohttp warns that more in one piece holds up the event loop
 # Managed servers take 10 MB on their smallest machines, and answer more by ending the connection.
@@ -20,6 +21,7 @@ class Entry:
 
     table_name: str
     pk: int
+    target: Target
     version: int
     attempts: int
 
@@ -67,7 +69,7 @@ class Verdict(Enum):
     """What becomes of an entry."""
 
     DONE = "done"
-    STALE = "stale"  # the index has a newer version: done as well
+    STALE = "stale"  # the index has a newer version
     LATER = "later"
     REJECTED = "rejected"  # this document can never be indexed
 

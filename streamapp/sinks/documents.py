@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from streamapp.sinks.indices import Index
@@ -63,6 +64,20 @@ def document(index: Index, row: Mapping[str, Any]) -> dict[str, Any]:
         for field, value in made.items()
         if value is not None
     }
+
+
+def same(index: Index, one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two documents (None: there is none) are equal. An index gives vectors back to 1e-5: it keeps their
+    direction and length apart."""
+    if one is None or other is None or one.keys() != other.keys():
+        return one is other
+    for field, value in one.items():
+        if index.fields[field]["type"] != "dense_vector":
+            if value != other[field]:
+                return False
+        elif len(value) != len(other[field]) or not np.allclose(value, other[field], rtol=1e-5, atol=1e-7):
+            return False
+    return True
 
 
 def encode(content: Any) -> bytes:

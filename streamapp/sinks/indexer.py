@@ -11,16 +11,16 @@ import datetime as dt
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from streamapp.sinks import sql
+from streamapp.sinks import hints, sql
 from streamapp.sinks.bulk import LARGEST_DOCUMENT_BYTES, Entry, Operation, Verdict, requests, verdict
 from streamapp.sinks.documents import document, encode, select
-from streamapp.sinks.indices import INDICES
+from streamapp.sinks.indices import INDICES, LIVE, NEXT, Target, check
 from streamapp.sinks.postgres import TROUBLE, Pool
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,18 @@ DeadLetter: TypeAlias = Callable[[str, int, int, bytes, str], Awaitable[None]]
 
 CHANNEL = "es_outbox"
 LONGEST_WAIT = 10.0  # seconds
+NEVER = float("inf")
+
+RESTORED = "the index has newer versions than the database draws; was it restored? run: streamapp rebuild all"
+_HOW = {"differs": "has another definition than this release", "missing": "is missing"}
 
 
 class Indexer:
     """Follows the outbox. Its attributes say how it is.
 
-    `counts` by verdict; `last_error` of a server or of an entry that is tried again; `waiting_since` (seconds since
-    the epoch) while a server is not there.
+    `counts` by verdict, of documents that an index in the making refused, and of rows told of that never came (absent);
+    `last_error` of a server or of an entry that is tried again; `waiting_since` (seconds since the epoch) while a
+    server is not there.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Indexer:
         *,
         dead_letter: DeadLetter,
         prefix: str = "",
+        tables: Collection[str] = tuple(INDICES),
+        targets: Collection[Target] = (LIVE, NEXT),
         batch: int = 500,
         poll: float = 1.0,
         lease: float = 10.0,
@@ -56,6 +63,8 @@ class Indexer:
         self.client = client
         self.dead_letter = dead_letter
         self.prefix = prefix
+        self.tables = list(tables)
+        self.targets = list(targets)
         self.batch = batch
         self.poll = poll
         self.lease = dt.timedelta(seconds=lease)
@@ -63,7 +72,8 @@ class Indexer:
         self.last_error: str | None = None
         self.waiting_since: float | None = None
         self._sql = sql.queries("outbox")
-        self._selects = {table: select(index) for table, index in INDICES.items()}
+        self._selects = {table: select(INDICES[table]) for table in self.tables}
+        self._next_look = 0.0
 
     async def run(self) -> None:
         """Index for ever. A server that is not there is waited for, without limit."""
@@ -71,8 +81,10 @@ class Indexer:
         while True:
             try:
                 async with self._woken() as woken:
+                    await self._compare_definitions()
                     while True:
                         taken = await self.step()
+                        await self._look_again()
                         failures = 0
                         self._well()
                         if taken < self.batch:
@@ -87,7 +99,7 @@ class Indexer:
 
         Raises elasticsearch.ApiError, elasticsearch.TransportError, OSError or asyncpg's errors.
         """
-        found = await self.pool.fetch(self._sql["lease"], self.batch, list(INDICES), self.lease)
+        found = await self.pool.fetch(self._sql["lease"], self.batch, self.tables, self.lease, self.targets)
         entries = [Entry(**entry) for entry in found]
         if not entries:
             return 0
@@ -112,8 +124,12 @@ class Indexer:
             for row in await self.pool.fetch(self._selects[table], pks):
                 made[table, row[index.key]] = encode(document(index, dict(row)))
         return [
-            Operation(entry=e, alias=INDICES[e.table_name].alias(self.prefix), document=made.get((e.table_name, e.pk)))
-            for e in entries
+            Operation(
+                entry=entry,
+                alias=INDICES[entry.table_name].alias(self.prefix, entry.target),
+                document=made.get((entry.table_name, entry.pk)),
+            )
+            for entry in entries
         ]
 
     async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
@@ -129,39 +145,82 @@ class Indexer:
         return verdicts
 
     async def _finish(self, operations: Sequence[Operation], verdicts: Sequence[tuple[Verdict, str]]) -> None:
-        done: list[Entry] = []
-        later: list[tuple[Entry, float, str]] = []
+        ruled = defaultdict[Verdict, list[tuple[Operation, str]]](list)
         for operation, (ruling, error) in zip(operations, verdicts, strict=True):
-            entry = operation.entry
-            if ruling is Verdict.REJECTED:
-                ruling, error = await self._hand_over(operation, error)
-            if ruling is Verdict.LATER:
-                later.append((entry, _wait(entry.attempts), error))
-            else:
-                done.append(entry)
-            self.counts[ruling.value] += 1
+            ruled[ruling].append((operation, error))
+        if ruled[Verdict.REJECTED]:
+            rejected, kept = await self._reject(ruled[Verdict.REJECTED])
+            ruled[Verdict.REJECTED] = rejected
+            ruled[Verdict.LATER] += kept
+        for ruling, those in ruled.items():
+            if those:
+                self.counts[ruling.value] += len(those)
+
+        done = [o.entry for verdict in (Verdict.DONE, Verdict.REJECTED) for o, _ in ruled[verdict]]
         if done:
             await self.pool.execute(self._sql["done"], *_keys(done))
+        if stale := [operation.entry for operation, _ in ruled[Verdict.STALE]]:
+            await self._draw_again(stale)
+        later = [(operation.entry, _wait(operation.entry.attempts), error) for operation, error in ruled[Verdict.LATER]]
         if later:
             await self._again(later)
             if self.last_error is None:
                 logger.warning("%d documents are tried again: %s", len(later), later[0][2])
         self.last_error = later[0][2] if later else None
 
-    async def _hand_over(self, operation: Operation, error: str) -> tuple[Verdict, str]:
-        """A rejected document goes to the dead letters before its entry goes."""
+    async def _draw_again(self, stale: Sequence[Entry]) -> None:
+        """Another version for entries that the index has a newer one of. Once or twice it is another indexer's doing;
+        more often, and the database draws versions that it has drawn before."""
+        waits = [0.0 if entry.attempts < 4 else _wait(entry.attempts) for entry in stale]
+        errors = [None if entry.attempts < 4 else RESTORED for entry in stale]
+        await self.pool.execute(self._sql["newer"], *_keys(stale), waits, errors)
+        if any(errors):
+            logger.warning("%d documents of %s: %s", len(stale), {entry.table_name for entry in stale}, RESTORED)
+
+    async def _reject(
+        self, rejected: Sequence[tuple[Operation, str]]
+    ) -> tuple[list[tuple[Operation, str]], list[tuple[Operation, str]]]:
+        """Those that are kept as dead letters, and those that are tried again."""
+        differing = {c.alias: c.remedy for c in await check(self.client, self.prefix) if c.state == "differs"}
+        handed_over, kept = list[tuple[Operation, str]](), list[tuple[Operation, str]]()
+        for operation, error in rejected:
+            if operation.entry.target == NEXT:
+                # Seen by who builds the index; the same document goes to the live one, which has dead letters.
+                await self._again([(operation.entry, NEVER, error)])
+                self.counts["refused"] += 1
+            elif (remedy := differing.get(operation.alias)) is not None:
+                kept.append((operation, f"{error}; {operation.alias} has another definition, run: {remedy}"))
+            elif (failure := await self._hand_over(operation, error)) is not None:
+                kept.append((operation, failure))
+            else:
+                handed_over.append((operation, error))
+        return handed_over, kept
+
+    async def _hand_over(self, operation: Operation, error: str) -> str | None:
+        """A rejected document goes to the dead letters before its entry goes; why it could not."""
         entry = operation.entry
         logger.error("document %s of %s is rejected: %s", entry.pk, entry.table_name, error)
         try:
             await self.dead_letter(entry.table_name, entry.pk, entry.version, operation.document or b"", error)
         except Exception as failure:  # whatever it is made of: the document must not be lost by it
             logger.exception("document %s of %s is kept", entry.pk, entry.table_name)
-            return Verdict.LATER, f"{error}; no dead letter: {failure!r}"
-        return Verdict.REJECTED, error
+            return f"{error}; no dead letter: {failure!r}"
+        return None
 
     async def _again(self, later: Sequence[tuple[Entry, float, str]]) -> None:
         waits, errors = [wait for _, wait, _ in later], [error for _, _, error in later]
         await self.pool.execute(self._sql["again"], *_keys([entry for entry, _, _ in later]), waits, errors)
+
+    async def _look_again(self) -> None:
+        """Look at the rows that the backend told of, once in the time of a poll."""
+        if LIVE in self.targets and (now := time.monotonic()) >= self._next_look:
+            self.counts["absent"] += len(await hints.look_again(self.pool))
+            self._next_look = now + self.poll
+
+    async def _compare_definitions(self) -> None:
+        for checked in await check(self.client, self.prefix):
+            if checked.remedy is not None and LIVE in self.targets:
+                logger.warning("index %s %s, run: %s", checked.alias, _HOW[checked.state], checked.remedy)
 
     @asynccontextmanager
     async def _woken(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
@@ -173,7 +232,8 @@ class Indexer:
 
         async def woken() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), self.poll)
+                async with asyncio.timeout(self.poll):  # wait_for of Python 3.11 can lose a cancellation to the news
+                    await news.wait()
             news.clear()
             if connection.is_closed():
                 raise ConnectionError("the listening connection was closed")
@@ -203,5 +263,10 @@ def _wait(failures: int) -> float:
     return float(min(LONGEST_WAIT, 0.25 * 2 ** min(failures, 10)))
 
 
-def _keys(entries: Sequence[Entry]) -> tuple[list[str], list[int], list[int]]:
-    return [e.table_name for e in entries], [e.pk for e in entries], [e.version for e in entries]
+def _keys(entries: Sequence[Entry]) -> tuple[list[str], list[int], list[Target], list[int]]:
+    return (
+        [entry.table_name for entry in entries],
+        [entry.pk for entry in entries],
+        [entry.target for entry in entries],
+        [entry.version for entry in entries],
+    )

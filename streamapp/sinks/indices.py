@@ -1,5 +1,6 @@
-"""The Elasticsearch indices: one definition each, kept as `<name>-v<version>` behind the alias `<name>`.
+"""The Elasticsearch indices: one definition each, kept as `<name>-v<generation>` behind the alias `<name>`.
 
+A rebuild makes the next generation, written through the alias `<name>-next` until it takes the place of the last one.
 Only what the bare server has: its built-in analyzers, no scripts, no lifecycle policies.
 """
 
@@ -7,21 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from elasticsearch import AsyncElasticsearch, BadRequestError
 
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
-
 Field: TypeAlias = dict[str, Any]
+Target: TypeAlias = Literal["live", "next"]
+LIVE: Target = "live"  # the index that is searched
+NEXT: Target = "next"  # the one that is built to take its place
 
 _LONG: Field = {"type": "long"}
 _INTEGER: Field = {"type": "integer"}
+_FLOAT: Field = {"type": "float"}
 _DATE: Field = {"type": "date"}
 _BOOLEAN: Field = {"type": "boolean"}
 _KEYWORD: Field = {"type": "keyword"}
 _STORED: Field = {"type": "keyword", "index": False, "doc_values": False}  # shown, never searched
+_SHOWN: Field = {"type": "text", "index": False}  # the same for longer text
 _TEXT: Field = {"type": "text", "analyzer": "words"}
 _TITLE: Field = {**_TEXT, "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
 # A query of two words finds single-word tags through .text. Lucene takes no term over 32766 bytes.
@@ -39,6 +44,10 @@ def _vector(dims: int) -> Field:
     }
 
 
+_IMAGE = _vector(512)
+_FACE = _vector(1024)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """An index and the read model it follows; document ids are the values of `key`."""
@@ -47,20 +56,25 @@ class Index:
     table: str
     key: str
     fields: dict[str, Field]
-    version: int = 1
 
-    def alias(self, prefix: str) -> str:
-        return f"{prefix}{self.name}"
+    def alias(self, prefix: str, target: Target = LIVE) -> str:
+        """What a target is written through, and what is searched."""
+        return f"{prefix}{self.name}" if target == LIVE else f"{prefix}{self.name}-next"
 
-    def concrete(self, prefix: str) -> str:
-        return f"{prefix}{self.name}-v{self.version}"
+    def concrete(self, prefix: str, generation: int = 1) -> str:
+        return f"{self.alias(prefix)}-v{generation}"
+
+    def generation(self, prefix: str, name: str) -> int | None:
+        """The number of a generation from its name; None for the name of something else."""
+        match = re.fullmatch(rf"{re.escape(self.alias(prefix))}-v(\d+)", name)
+        return int(match[1]) if match else None
 
     def settings(self) -> dict[str, Any]:
         return {
             "number_of_shards": 1,
             "auto_expand_replicas": "0-1",
             "gc_deletes": "24h",  # so long a late bulk can not bring a deleted document back
-            "refresh_interval": "1s",  # said, because an index that nobody searches would otherwise not refresh
+            "refresh_interval": REFRESH,  # said, because an index that nobody searches would otherwise not refresh
             "analysis": {"analyzer": {"words": {"type": "standard", "stopwords": "_english_"}}},
         }
 
@@ -72,12 +86,14 @@ class Index:
         return hashlib.sha256(json.dumps([self.settings(), self.fields], sort_keys=True).encode()).hexdigest()
 
 
+REFRESH = "1s"
+
 INDICES = {
     index.table: index
     for index in (
         Index(
             name="media_search",
-            table=MEDIA_SEARCH,
+            table="read_model_media_search",
             key="media_id",
             fields={
                 "media_id": _LONG,
@@ -88,7 +104,7 @@ INDICES = {
                 "ai_caption": _TEXT,
                 "ai_tags": _TAGS,
                 "ai_scenes": _TAGS,
-                "image_embedding": _vector(512),
+                "image_embedding": _IMAGE,
                 "is_safe": _BOOLEAN,
                 "detected_users": {
                     "type": "nested",
@@ -106,7 +122,7 @@ INDICES = {
         ),
         Index(
             name="post_search",
-            table=POST_SEARCH,
+            table="read_model_post_search",
             key="post_id",
             fields={
                 "post_id": _LONG,
@@ -127,16 +143,106 @@ INDICES = {
                 "updated_at": _DATE,
             },
         ),
+        Index(
+            name="user_search",
+            table="read_model_user_search",
+            key="user_id",
+            fields={
+                "user_id": _LONG,
+                "username": _KEYWORD,
+                "full_name": _TITLE,
+                "department": _KEYWORD,
+                "bio": _TEXT,
+                "total_posts": _INTEGER,
+                "total_followers": _INTEGER,
+                "face_enrolled": _BOOLEAN,
+                "joined_at": _DATE,
+                "updated_at": _DATE,
+            },
+        ),
+        Index(
+            name="face_search",
+            table="read_model_face_search",
+            key="id",
+            fields={
+                "id": _LONG,
+                "face_id": _KEYWORD,
+                "media_id": _LONG,
+                "post_id": _LONG,
+                "face_embedding": _FACE,
+                "bbox": _INTEGER,
+                "identified_user_id": _LONG,
+                "identified_username": _KEYWORD,
+                "match_confidence": _FLOAT,
+                "uploader_id": _LONG,
+                "post_title": _TITLE,
+                "media_url": _STORED,
+                "created_at": _DATE,
+            },
+        ),
+        Index(
+            name="recommendations_knn",
+            table="read_model_recommendations_knn",
+            key="media_id",
+            fields={
+                "media_id": _LONG,
+                "image_embedding": _IMAGE,
+                "media_url": _STORED,
+                "caption": _SHOWN,
+                "is_safe": _BOOLEAN,
+                "created_at": _DATE,
+            },
+        ),
+        Index(
+            name="feed_personalized",
+            table="read_model_feed_personalized",
+            key="id",
+            fields={
+                "id": _LONG,
+                "feed_item_id": _KEYWORD,
+                "target_user_id": _LONG,
+                "media_id": _LONG,
+                "media_url": _STORED,
+                "caption": _SHOWN,
+                "uploader_id": _LONG,
+                "uploader_username": _KEYWORD,
+                "combined_score": _FLOAT,
+                "created_at": _DATE,
+                "expires_at": _DATE,
+            },
+        ),
+        Index(
+            name="known_faces_index",
+            table="read_model_known_faces",
+            key="user_id",
+            fields={
+                "user_id": _LONG,
+                "username": _KEYWORD,
+                "department": _KEYWORD,
+                "profile_pic_url": _STORED,
+                "face_embedding": _FACE,
+                "enrolled_at": _DATE,
+                "is_active": _BOOLEAN,
+            },
+        ),
     )
 }
+BY_NAME = {index.name: index for index in INDICES.values()}
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An alias and how it was found: made now, there as defined, or there with another definition."""
+    """An alias and how it was found: made now, there as defined, there with another definition, or not there."""
 
+    index: Index
     alias: str
-    state: Literal["created", "present", "differs"]
+    state: Literal["created", "present", "differs", "missing"]
+
+    @property
+    def remedy(self) -> str | None:
+        """The command that puts it right, None where nothing is wrong."""
+        commands = {"differs": f"streamapp rebuild {self.index.name}", "missing": "streamapp migrate"}
+        return commands.get(self.state)
 
 
 def connect(url: str) -> AsyncElasticsearch:
@@ -149,26 +255,44 @@ async def ensure(client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
 
     Raises elasticsearch.ApiError or elasticsearch.TransportError.
     """
-    return [await _ensure(client, index, prefix) for index in INDICES.values()]
+    found = []
+    for checked in await check(client, prefix):
+        if checked.state != "missing":
+            found.append(checked)
+            continue
+        alias, name = checked.alias, checked.index.concrete(prefix)
+        if await create(client, checked.index, name, alias=alias):
+            found.append(Checked(checked.index, alias, "created"))
+        else:
+            await client.indices.put_alias(index=name, name=alias)
+            found.append(await _check(client, checked.index, prefix))
+    return found
 
 
-async def _ensure(client: AsyncElasticsearch, index: Index, prefix: str) -> Checked:
-    alias, created = index.alias(prefix), False
+async def create(client: AsyncElasticsearch, index: Index, name: str, *, alias: str | None = None) -> bool:
+    """Create an index by its definition; False when there is one of this name."""
+    aliases: dict[str, Any] = {} if alias is None else {alias: {}}
+    try:
+        await client.indices.create(index=name, aliases=aliases, settings=index.settings(), mappings=index.mappings())
+    except BadRequestError as error:
+        if error.error != "resource_already_exists_exception":
+            raise
+        return False
+    return True
+
+
+async def check(client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
+    """How the indices are, compared with their definitions.
+
+    Raises elasticsearch.ApiError or elasticsearch.TransportError.
+    """
+    return [await _check(client, index, prefix) for index in INDICES.values()]
+
+
+async def _check(client: AsyncElasticsearch, index: Index, prefix: str) -> Checked:
+    alias = index.alias(prefix)
     if not await client.indices.exists_alias(name=alias):
-        try:
-            await client.indices.create(
-                index=index.concrete(prefix),
-                aliases={alias: {}},
-                settings=index.settings(),
-                mappings=index.mappings(),
-            )
-            created = True
-        except BadRequestError as error:
-            if error.error != "resource_already_exists_exception":
-                raise
-            await client.indices.put_alias(index=index.concrete(prefix), name=alias)
-    if created:
-        return Checked(alias, "created")
+        return Checked(index, alias, "missing")
     found = await client.indices.get_mapping(index=alias)
     same = all(entry["mappings"].get("_meta", {}).get("definition") == index.fingerprint() for entry in found.values())
-    return Checked(alias, "present" if same else "differs")
+    return Checked(index, alias, "present" if same else "differs")

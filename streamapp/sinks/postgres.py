@@ -1,24 +1,36 @@
-"""Write read-model rows: guarded by revision, one transaction per batch, one statement per table."""
+"""Write rows: guarded by revision, one transaction per batch, one statement per table."""
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-import msgspec
 import orjson
 from pgvector.asyncpg import register_vector
 
 from streamapp.errors import Unavailable
-from streamapp.events import Change, decode_change, encode
-from streamapp.sinks import sql
+from streamapp.events import Change
+from streamapp.sinks.awaiting import AwaitedRow, Awaiting
+from streamapp.sinks.feed import Feed
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
-from streamapp.sinks.rows import Values, sort
+from streamapp.sinks.readmodels import (
+    FEED,
+    KNOWN_FACES,
+    MEDIA_SEARCH,
+    POST_SEARCH,
+    READ_MODELS,
+    TABLES,
+    USER_FACES,
+    USER_SEARCH,
+    ReadModel,
+)
+from streamapp.sinks.rows import Batch, sort
+from streamapp.sinks.statements import TABLES_OF, Statements
+from streamapp.sinks.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -55,21 +67,6 @@ class Outcome:
         self.refused += other.refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwaitedRow:
-    """A row that is not written yet, because the backend's table `awaited` lacks a row."""
-
-    table_name: str
-    pk: int
-    media_id: int | None
-    awaited: str
-    revision: int
-    since: dt.datetime
-    next_attempt: dt.datetime
-    attempts: int
-    refused: str | None  # why it can never be written
-
-
 async def open_pool(url: str, *, max_size: int = 4) -> Pool:
     """A pool that knows vectors. It connects when it is asked for a connection: a database that is down, or that was
     never migrated, is noticed (and waited for) then."""
@@ -94,16 +91,38 @@ async def _know_vectors(connection: asyncpg.Connection[Any]) -> None:
 
 
 class ReadModels:
-    """The read models that this application writes."""
+    """The tables that this application writes. `faceless` counts faces that had no usable vector when they were
+    written: they have no row of their own."""
 
-    def __init__(self, pool: Pool, *, tables: Iterable[str] = READ_MODELS, image_width: int = 512) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        tables: Iterable[str] = TABLES,
+        image_width: int = 512,
+        face_width: int = 1024,
+        feed_users: int = 100,
+    ) -> None:
         self.pool = pool
-        # In the order of definition: what a media row says of its post is copied from the post's row.
-        self.models = [model for table, model in READ_MODELS.items() if table in set(tables)]
-        self.image_width = image_width
-        self.statements = 0  # sent so far, transaction control not counted
-        self._sql = sql.queries("sink")
-        self._upserts = {model.table: model.upsert() for model in self.models}
+        self.tables = frozenset(tables)
+        self.models = [model for table, model in READ_MODELS.items() if table in self.tables]
+        self.widths = {"width": image_width, "face_width": face_width}
+        self.faceless = 0
+        self._send = Statements()
+        self.feed = Feed(self._send, users=feed_users)
+        self.users = Users(self._send)
+        self._awaiting = Awaiting(self._send)
+        # What a part is of use for, by the table that it is named after.
+        uses = {
+            MEDIA_SEARCH: self.tables - {POST_SEARCH, KNOWN_FACES, USER_FACES},
+            POST_SEARCH: self.tables & {POST_SEARCH, USER_SEARCH},
+        }
+        self._parts = [table for table, those in uses.items() if those]
+
+    @property
+    def statements(self) -> int:
+        """Sent so far, transaction control not counted."""
+        return self._send.sent
 
     async def write(self, changes: Sequence[Change]) -> Outcome:
         """Write the rows of the changes, all or none but for the refused ones. Raises Unavailable."""
@@ -115,30 +134,63 @@ class ReadModels:
                 elif isinstance(piece, Deletion):
                     key = piece.post_id, piece.media_id
                     deletions[key] = _newest(piece, deletions.get(key))
-                elif piece.table in self._upserts:
+                elif piece.table in self._parts:
                     parts[piece.key] = _newest(piece, parts.get(piece.key))
         outcome.add(await self._apply([*deletions.values(), *parts.values()]))
         return outcome
 
     async def retry_awaiting(self, limit: int = 100) -> Outcome:
         """Try again what is due, at most `limit` rows; any worker may. Raises Unavailable."""
-        due = await self._ask("claim_awaiting", limit, list(self._upserts))
-        pieces: list[Piece] = []
-        for entry in due:
-            try:
-                pieces += [piece for piece in split(decode_change(entry["change"])) if not isinstance(piece, Refused)]
-            except msgspec.MsgspecError as error:  # of another release, or somebody's hand
-                logger.error(
-                    "row %s of %s awaits a change that can not be read: %s", entry["pk"], entry["table_name"], error
-                )
-                key = [entry["table_name"]], [entry["pk"]], [entry["revision"]]
-                await self._ask("refuse_awaiting", *key, [str(error)])
-        return await self._apply(pieces)
+        try:
+            due = await self._awaiting.due(self.pool, self._parts, limit)
+        except TROUBLE as error:
+            raise _unavailable(error) from error
+        return await self._apply(due)
 
     async def awaiting(self, post_id: str) -> list[AwaitedRow]:
         """What a post waits for. Raises Unavailable."""
         number = database_id(post_id)
-        return [] if number is None else [AwaitedRow(**entry) for entry in await self._ask("awaiting", number)]
+        try:
+            return [] if number is None else await self._awaiting.of_post(self.pool, number)
+        except TROUBLE as error:
+            raise _unavailable(error) from error
+
+    async def tend(self) -> int:
+        """A bounded piece of what no change tells of: items of feeds that are over or stand elsewhere by now, users
+        whose rows are old, users who are gone. To be called every few seconds, by any worker; how many rows changed.
+        Raises Unavailable."""
+        changed, gone = 0, list[int]()
+        try:
+            if FEED in self.tables:
+                changed += await self.feed.expire(self.pool)
+                async with self.pool.acquire() as connection, connection.transaction():
+                    changed += await self.feed.sweep(connection)
+            if USER_SEARCH in self.tables:
+                more, gone = await self.users.sweep(self.pool)
+                changed += more
+        except TROUBLE as error:
+            raise _unavailable(error) from error
+        return changed + (await self.delete_users(gone) if gone else 0)
+
+    async def delete_users(self, user_ids: Sequence[int]) -> int:
+        """Remove the rows of users, of their posts, and their items; how many. One whom the backend still has, and
+        not as deleted, keeps them. Raises Unavailable."""
+        try:
+            async with self.pool.acquire() as connection, connection.transaction():
+                gone = await self.users.gone(connection, user_ids)
+                posts = await self._send.fetch(connection, "posts_of_users", gone)
+                await self._send.fetch(connection, "lock_posts", [post["post_id"] for post in posts])
+                # Again: what was written meanwhile, and of these posts nothing more can be.
+                posts = await self._send.fetch(connection, "posts_of_users", gone)
+                changed = await self._delete(
+                    connection, "post", [(post["post_id"], post["revision"]) for post in posts]
+                )
+                changed += await self.users.leave(connection, gone, self.tables)
+        except TROUBLE as error:
+            raise _unavailable(error) from error
+        if gone:
+            logger.info("deleted users %s: %d rows", gone, changed)
+        return changed
 
     async def _apply(self, pieces: Sequence[Piece]) -> Outcome:
         """All in one transaction; when the database refuses a value, each in its own, to find whose it is."""
@@ -151,7 +203,7 @@ class ReadModels:
                         return await self._write(connection, pieces)
                 except DATA_ERRORS as error:
                     if len(pieces) == 1:
-                        return await self._refuse(connection, [(pieces[0], str(error))])
+                        return await self._give_up(connection, pieces[0], error)
         except TROUBLE as error:
             raise _unavailable(error) from error
         outcome = Outcome()
@@ -162,107 +214,83 @@ class ReadModels:
     async def _write(self, connection: Connection, pieces: Sequence[Piece]) -> Outcome:
         outcome = Outcome()
         post_ids = sorted({piece.post_id for piece in pieces})
-        await self._fetch(connection, "lock_posts", post_ids)
-        if deletions := [piece for piece in pieces if isinstance(piece, Deletion)]:
-            outcome.changed += await self._delete(connection, deletions)
+        await self._send.fetch(connection, "lock_posts", post_ids)
+        deletions = [piece for piece in pieces if isinstance(piece, Deletion)]
+        ended = [(d.post_id, d.revision) for d in deletions if d.media_id is None]
+        left = [(d.post_id, d.media_id, d.revision) for d in deletions if d.media_id is not None]
+        outcome.changed += await self._delete(connection, "post", ended) + await self._delete(connection, "media", left)
 
         parts = sorted((p for p in pieces if isinstance(p, Part)), key=lambda part: part.key)
-        posts = {post["post_id"]: dict(post) for post in await self._fetch(connection, "posts", post_ids)}
+        posts = {post["post_id"]: dict(post) for post in await self._send.fetch(connection, "posts", post_ids)}
         asked = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
-        found = await self._fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
-        media = {entry["media_id"]: dict(entry) for entry in found}
-        batch = sort(parts, posts, media, width=self.image_width)
+        found = await self._send.fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
+        batch = sort(parts, posts, {entry["media_id"]: dict(entry) for entry in found}, **self.widths)
 
         for model in self.models:
-            if values := batch.rows.get(model.table):
-                outcome.changed += await self._upsert(connection, model.table, values)
-        if MEDIA_SEARCH in self._upserts:
-            await self._fetch(connection, "tell_media", post_ids, POST_SEARCH in self._upserts)
-        if batch.settled:
-            await self._settle(connection, batch.settled)
-        if batch.awaiting:
-            await self._await(connection, batch.awaiting)
-            outcome.awaiting += len(batch.awaiting)
-        if batch.refused:
-            outcome.add(await self._refuse(connection, batch.refused))
+            outcome.changed += await self._upsert(connection, model, batch)
+        if MEDIA_SEARCH in self.tables:
+            await self._send.fetch(connection, "tell_media", post_ids, POST_SEARCH in self.tables)
+        if FEED in self.tables and batch.media:
+            outcome.changed += await self.feed.write(connection, [part.pk for part in batch.media])
+        authors = sorted({post["user_id"] for post in posts.values() if post["username"] is not None})
+        if USER_SEARCH in self.tables and authors:
+            outcome.changed += await self.users.write(connection, authors)
+        await self._keep(connection, batch)
+        outcome.awaiting += len(batch.awaiting)
+        outcome.refused += [(part.source, reason) for part, reason in batch.refused]
         return outcome
 
-    async def _upsert(self, connection: Connection, table: str, values: list[Values]) -> int:
-        self.statements += 1
-        return _count(await connection.execute(self._upserts[table], orjson.dumps(values).decode()))
+    async def _upsert(self, connection: Connection, model: ReadModel, batch: Batch) -> int:
+        rows = batch.rows.get(model.table, [])
+        arguments: list[Any] = [orjson.dumps(rows).decode()]
+        if model.several and batch.media:
+            arguments += [part.pk for part in batch.media], [part.revision for part in batch.media]
+            arguments.append([str(row[model.key]) for row in rows])
+        elif not rows:
+            return 0
+        return await self._send.change(connection, f"write_{model.table}", *arguments)
 
-    async def _delete(self, connection: Connection, deletions: Sequence[Deletion]) -> int:
-        posts = [d for d in deletions if d.media_id is None]
-        media = [d for d in deletions if d.media_id is not None]
+    async def _delete(self, connection: Connection, what: str, gone: Sequence[tuple[int, ...]]) -> int:
+        """Posts, or media of posts: their ids, and the revision that ended each."""
+        if not gone:
+            return 0
+        arrays = [list(column) for column in zip(*gone, strict=True)]
+        await self._send.fetch(connection, f"bury_{what}", *arrays)
+        await self._send.fetch(connection, f"forget_{what}", *arrays)
         deleted = 0
-        if posts:
-            arrays = [[d.post_id for d in posts], [d.revision for d in posts]]
-            deleted += await self._bury(connection, ("post_id",), arrays)
-        if media:
-            arrays = [[d.post_id for d in media], [d.media_id for d in media if d.media_id is not None]]
-            deleted += await self._bury(connection, ("post_id", "media_id"), [*arrays, [d.revision for d in media]])
+        for table in reversed(TABLES_OF[what]):  # whatever refers to another one first, so that all are counted
+            if table in self.tables:
+                deleted += await self._send.change(connection, f"delete_{table}_of_{what}", *arrays)
         return deleted
 
-    async def _bury(self, connection: Connection, key: tuple[str, ...], arrays: list[list[int]]) -> int:
-        what = "post" if len(key) == 1 else "media"
-        await self._fetch(connection, f"bury_{what}", *arrays)
-        await self._fetch(connection, f"forget_{what}", *arrays)
-        deleted = 0
-        for model in self.models:
-            if set(key) <= model.columns.keys():
-                self.statements += 1
-                deleted += _count(await connection.execute(model.delete_by(key), *arrays))
-        return deleted
+    async def _keep(self, connection: Connection, batch: Batch) -> None:
+        """What no longer waits, what does, and what can never be written."""
+        if batch.settled:
+            await self._awaiting.settle(connection, batch.settled)
+        if batch.awaiting:
+            await self._awaiting.put(connection, batch.awaiting)
+        if batch.refused:
+            await self._awaiting.refuse(connection, batch.refused)
+        for part, why in batch.faceless:
+            logger.warning("media %s of post %s: face without a row: %s", part.pk, part.post_id, why)
+        self.faceless += len(batch.faceless)
 
-    async def _await(self, connection: Connection, waiting: Sequence[tuple[Part, str]]) -> None:
-        await self._fetch(
-            connection,
-            "await",
-            [part.table for part, _ in waiting],
-            [part.pk for part, _ in waiting],
-            [part.post_id for part, _ in waiting],
-            [part.media_id for part, _ in waiting],
-            [table for _, table in waiting],
-            [part.revision for part, _ in waiting],
-            [encode(part.record) for part, _ in waiting],
-        )
+    async def _give_up(self, connection: Connection, piece: Piece, error: Exception) -> Outcome:
+        """A piece whose values the database does not take."""
+        if isinstance(piece, Part):
+            if isinstance(error, asyncpg.ForeignKeyViolationError) and (table := _REFERRED.search(error.detail or "")):
+                await self._awaiting.put(connection, [(piece, table[1])])
+                return Outcome(awaiting=1)
+            await self._awaiting.refuse(connection, [(piece, str(error))])
+        return Outcome(refused=[(piece.source, str(error))])
 
-    async def _settle(self, connection: Connection, parts: Sequence[Part]) -> None:
-        await self._fetch(
-            connection, "settle", [p.table for p in parts], [p.pk for p in parts], [p.revision for p in parts]
-        )
 
-    async def _refuse(self, connection: Connection, refused: Sequence[tuple[Piece, str]]) -> Outcome:
-        """Report, and keep what was awaited but can never be written where it can be seen."""
-        parts = [(piece, reason) for piece, reason in refused if isinstance(piece, Part)]
-        await self._fetch(
-            connection,
-            "refuse_awaiting",
-            [part.table for part, _ in parts],
-            [part.pk for part, _ in parts],
-            [part.revision for part, _ in parts],
-            [reason for _, reason in parts],
-        )
-        return Outcome(refused=[(piece.source, reason) for piece, reason in refused])
-
-    async def _ask(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        try:
-            return await self._fetch(self.pool, query, *arguments)
-        except TROUBLE as error:
-            raise _unavailable(error) from error
-
-    async def _fetch(self, on: Connection | Pool, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        self.statements += 1
-        return await on.fetch(self._sql[query], *arguments)
+# Where the row is that another one refers to: of the backend, and gone after we had read it, or not there yet.
+_REFERRED = re.compile(r'not present in table "(\w+)"')
 
 
 def _newest(piece: PieceT, known: PieceT | None) -> PieceT:
     return piece if known is None or piece.revision >= known.revision else known
-
-
-def _count(status: str) -> int:
-    """Rows of a command tag such as `INSERT 0 5`."""
-    return int(status.rpartition(" ")[2])
 
 
 def _unavailable(error: Exception) -> Unavailable:

@@ -11,34 +11,42 @@ from streamapp.sinks.parts import Refused, database_id
 from streamapp.sinks.readmodels import MEDIA_SEARCH, READ_MODELS
 from streamapp.verify import wanted
 from streamapp.verify.findings import Difference, Findings
-from streamapp.verify.rows import Compared, Present, Seen
+from streamapp.verify.rows import Compared, Key, Present, Seen
 from streamapp.verify.wanted import Known, WantedRow
 
 
 def judge(known: Known, pieces: Iterable[WantedRow | Refused], present: Iterable[Present], seen: Seen) -> Findings:
     """What differs in the rows of a post. `pieces` should be there, `present` are there."""
     findings = Findings()
-    there = {row.key: row for row in present}
+    there: dict[Key, dict[Key, Present]] = {}  # by part
+    for row in present:
+        there.setdefault(row.part, {})[row.key] = row
     for piece in pieces:
         if isinstance(piece, Refused):
             findings.tell("rows of ids that are no numbers", f"post {known.post_id}: {piece.reason}")
             continue
-        stands = there.pop(piece.part.key, None) is not None
+        stands = there.pop(piece.part.key, {})
         if (refusal := _refusal(piece, seen)) is not None:
             findings.tell("rows refused", f"{_place(piece)}: {refusal}")
         else:
             findings.differences += _required(piece, seen, stands, findings)
+            for why in (why for part, why in seen.batch.faceless if part is piece.part):
+                findings.tell("faces without a row", f"{_place(piece)}: {why}")
     if known.alive is not None:
-        for row in seen.told.get(database_id(known.post_id) or 0, ()):
-            for name, (expected, found) in row.columns.items():
-                ids = {"post": known.post_id, "media": str(row.media_id)}
-                where = _where(MEDIA_SEARCH, row.media_id)
-                told = Difference(kind="row", where=where, field=name, expected=expected, found=found, **ids)
-                findings.differences.append(told)
-    for stray in there.values():
+        findings.differences += _told(known, seen)
+    for stray in (row for rows in there.values() for row in rows.values()):
         if (reason := _stray(known, stray)) is not None:
             findings.differences.append(_extra(known, stray, reason))
     return findings
+
+
+def _told(known: Known, seen: Seen) -> Iterator[Difference]:
+    """What media rows say of their post otherwise than its row does."""
+    for media in seen.told.get(database_id(known.post_id) or 0, ()):
+        for name, (expected, found) in media.columns.items():
+            ids = {"post": known.post_id, "media": str(media.media_id)}
+            where = _where((MEDIA_SEARCH, media.media_id))
+            yield Difference(kind="row", where=where, field=name, expected=expected, found=found, **ids)
 
 
 def _refusal(row: WantedRow, seen: Seen) -> str | None:
@@ -46,39 +54,42 @@ def _refusal(row: WantedRow, seen: Seen) -> str | None:
     waiting = seen.awaiting.get(row.part.key)
     if waiting is not None and waiting["refused"] is not None:
         return str(waiting["refused"])
-    if (found := seen.compared.get(row.part.key)) is not None:
-        return found.error
-    return next((reason for part, reason in seen.batch.refused if part.key == row.part.key), None)
+    if (reason := next((reason for part, reason in seen.batch.refused if part is row.part), None)) is not None:
+        return reason
+    return next((found.error for found in seen.compared.get(row.part.key, {}).values() if found.error), None)
 
 
-def _required(row: WantedRow, seen: Seen, stands: bool, findings: Findings) -> Iterable[Difference]:
+def _required(row: WantedRow, seen: Seen, stands: Mapping[Key, Present], findings: Findings) -> Iterable[Difference]:
+    """What differs in the rows that a part makes; `stands` are those that are there."""
     key = row.part.key
     waiting = seen.awaiting.get(key)
-    lacking = next((table for part, table in seen.batch.awaiting if part.key == key), None)
+    lacking = next((table for part, table in seen.batch.awaiting if part is row.part), None)
     if lacking is not None:
-        return _awaited(row, lacking, waiting, stands, findings)
+        return _awaited(row, lacking, waiting, bool(stands), findings)
     if key not in seen.compared:
         return [_difference(row, "missing", expected="it counts as deleted")] if row.required else []
-    findings.compared["rows"] += 1
-    return _written(row, seen.compared[key], waiting)
+    findings.compared["rows"] += len(seen.compared[key])
+    return _written(row, seen.compared[key], stands, waiting)
 
 
 def _place(row: WantedRow) -> str:
     """The row for people."""
     part = row.part
     media = "" if part.media_id is None else f" media {part.media_id}"
-    return f"post {part.post_id}{media} {_where(part.table, part.pk)}"
+    return f"post {part.post_id}{media} {_where(part.key)}"
 
 
-def _where(table: str, pk: int) -> str:
+def _where(key: Key) -> str:
     """The key is told where post and media do not tell it."""
+    table, pk = key
     return f"row {table}" + ("" if READ_MODELS[table].key in ("post_id", "media_id") else f" {pk}")
 
 
-def _difference(row: WantedRow, kind: Any, **more: Any) -> Difference:
+def _difference(row: WantedRow, kind: Any, key: Key | None = None, **more: Any) -> Difference:
+    """`key`: of the row, where it is not the first one of the part."""
     part = row.part
     media = None if part.media_id is None else str(part.media_id)
-    return Difference(kind=kind, where=_where(part.table, part.pk), post=str(part.post_id), media=media, **more)
+    return Difference(kind=kind, where=_where(key or part.key), post=str(part.post_id), media=media, **more)
 
 
 def _awaited(
@@ -96,22 +107,34 @@ def _awaited(
         yield _difference(row, "missing", expected=f"the backend's {table} lacks a row, and nothing awaits it")
 
 
-def _written(row: WantedRow, found: Compared, waiting: Mapping[str, Any] | None) -> Iterator[Difference]:
-    if waiting is not None and waiting["revision"] > (found.revision or 0):
+def _written(
+    row: WantedRow, rows: Mapping[Key, Compared], stands: Mapping[Key, Present], waiting: Mapping[str, Any] | None
+) -> Iterator[Difference]:
+    if waiting is not None and waiting["revision"] > max((found.revision or 0 for found in rows.values()), default=0):
         yield _difference(
             row, "pending", found=f"it awaited {waiting['awaited']} and is tried again at {waiting['next_attempt']}"
         )
-    elif found.revision is None:
+        return
+    for key, found in rows.items():
+        yield from _one_written(row, key, found)
+    for key, stray in stands.items():
+        if key not in rows:
+            expected = f"the media has no such row (revision {stray.revision})"
+            yield _difference(row, "extra", key, expected=expected, found=stray.revision)
+
+
+def _one_written(row: WantedRow, key: Key, found: Compared) -> Iterator[Difference]:
+    if found.revision is None:
         if row.required:
-            yield _difference(row, "missing", expected=f"revision {row.part.revision}")
+            yield _difference(row, "missing", key, expected=f"revision {row.part.revision}")
     elif row.required or found.revision > 0:
         newest = row.part.revision
         if not (found.revision == newest if row.settled else 1 <= found.revision <= newest):
             expected: Any = newest if row.settled else f"1 to {newest}"
-            yield _difference(row, "row", field="revision", expected=expected, found=found.revision)
+            yield _difference(row, "row", key, field="revision", expected=expected, found=found.revision)
         if row.whole:
             for name, (expected, has) in found.columns.items():
-                yield _difference(row, "row", field=name, expected=expected, found=has)
+                yield _difference(row, "row", key, field=name, expected=expected, found=has)
 
 
 def _stray(known: Known, row: Present) -> str | None:
@@ -132,11 +155,10 @@ def _stray(known: Known, row: Present) -> str | None:
 
 
 def _extra(known: Known, row: Present, reason: str) -> Difference:
-    table, pk = row.key
     media = None if row.media_id is None else str(row.media_id)
     return Difference(
         kind="extra",
-        where=_where(table, pk),
+        where=_where(row.key),
         post=known.post_id,
         media=media,
         expected=f"{reason} (revision {row.revision})",

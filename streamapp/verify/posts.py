@@ -65,7 +65,7 @@ class Posts:
     def _pieces(self, known: Known) -> Iterator[WantedRow | Refused]:
         """What there should be in the tables that are written."""
         for piece in wanted.rows(known):
-            if not isinstance(piece, WantedRow) or piece.part.table in self.rows.models:
+            if not isinstance(piece, WantedRow) or piece.part.table in self.rows.parts:
                 yield piece
 
 

@@ -11,10 +11,10 @@ import orjson
 from streamapp.sinks import sql
 from streamapp.sinks.parts import Part
 from streamapp.sinks.postgres import DATA_ERRORS, Pool
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS, ReadModel
+from streamapp.sinks.readmodels import MEDIA_INSIGHTS, MEDIA_SEARCH, POST_SEARCH, READ_MODELS, ReadModel
 from streamapp.sinks.rows import Batch, Values, sort
 
-Key: TypeAlias = tuple[str, int]  # table, primary key
+Key: TypeAlias = tuple[str, int | str]  # table, and what an upsert knows the row by
 Columns: TypeAlias = Mapping[str, tuple[Any, Any]]  # what a column should have, and what it has
 PAGE = 1000  # ids of posts
 
@@ -27,6 +27,11 @@ class Present:
     post_id: int
     media_id: int | None
     revision: int
+
+    @property
+    def part(self) -> Key:
+        """The part of a change that makes it."""
+        return part_of(self.key, self.media_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +57,20 @@ class Seen:
     """All that the database says to some parts and posts."""
 
     batch: Batch
-    compared: Mapping[Key, Compared]
+    compared: Mapping[Key, Mapping[Key, Compared]]  # by part: the rows that it makes; without what counts as deleted
     present: Mapping[int, Sequence[Present]]  # by post
     awaiting: Mapping[Key, Mapping[str, Any]]
     told: Mapping[int, Sequence[Told]] = field(default_factory=dict)  # by post
 
 
 class Rows:
-    """The read models in `tables`. Every method raises OSError or asyncpg's errors."""
+    """Those of `tables` whose rows are made of changes. Every method raises OSError or asyncpg's errors."""
 
-    def __init__(self, pool: Pool, *, tables: Sequence[str], image_width: int) -> None:
+    def __init__(self, pool: Pool, *, tables: Sequence[str], image_width: int, face_width: int) -> None:
         self.pool = pool
         self.models = {table: model for table, model in READ_MODELS.items() if table in tables}
-        self.of_posts = [model for model in self.models.values() if "post_id" in model.columns]
-        self.image_width = image_width
+        self.parts = {POST_SEARCH if table == POST_SEARCH else MEDIA_SEARCH for table in self.models}
+        self.widths = {"width": image_width, "face_width": face_width}
 
     async def see(self, parts: Sequence[Part], posts: Sequence[int]) -> Seen:
         """Compare the rows of the parts, and list all rows of the posts."""
@@ -76,12 +81,14 @@ class Rows:
             row["media_id"]: dict(row)
             for row in await self.pool.fetch(queries["media"], [p for p, _ in media], [m for _, m in media])
         }
-        batch = sort(parts, of_posts, of_media, width=self.image_width)
-        compared: dict[Key, Compared] = {}
-        for table, values in batch.rows.items():
-            compared |= await self._compare(self.models[table], values)
+        batch = sort(parts, of_posts, of_media, **self.widths)
+        compared: dict[Key, dict[Key, Compared]] = {part.key: {} for part in batch.media}
         present: dict[int, list[Present]] = {}
-        for model in self.of_posts:
+        for model in self.models.values():
+            values = batch.rows.get(model.table, [])
+            parts_of = {key: part_of(key, row.get("media_id")) for row in values for key in [_key(model, row)]}
+            for key, found in (await self._compare(model, values)).items():
+                compared.setdefault(parts_of[key], {})[key] = found
             for row in await self.pool.fetch(rows_of_posts(model), posts):
                 there = Present(key=(model.table, row["pk"]), **{name: row[name] for name in _NAMES})
                 present.setdefault(there.post_id, []).append(there)
@@ -99,7 +106,7 @@ class Rows:
 
     async def posts_but(self, known: Set[int]) -> AsyncIterator[list[int]]:
         """The posts that have rows of ours and are not known, in pages."""
-        for model in self.of_posts:
+        for model in (model for model in self.models.values() if "post_id" in model.columns):
             last = -(2**63)
             while page := [row[0] for row in await self.pool.fetch(posts_of_rows(model), last, PAGE)]:
                 last = page[-1]
@@ -111,12 +118,21 @@ class Rows:
             found = await self.pool.fetch(comparison(model), orjson.dumps(values).decode())
         except DATA_ERRORS as error:  # no row can have such values; which one is found one by one
             if len(values) == 1:
-                return {(model.table, values[0][model.key]): Compared(columns={}, error=str(error))}
+                return {_key(model, values[0]): Compared(columns={}, error=str(error))}
             return {key: one for each in values for key, one in (await self._compare(model, [each])).items()}
         return {
             (model.table, row["pk"]): Compared(revision=row["revision"], columns=_columns(row["differing"]))
             for row in found
         }
+
+
+def part_of(key: Key, media_id: int | None) -> Key:
+    """The part of a change that makes a row: one for all rows of a media."""
+    return key if media_id is None else (MEDIA_SEARCH, media_id)
+
+
+def _key(model: ReadModel, values: Values) -> Key:
+    return model.table, values[model.key]
 
 
 def _columns(differing: str) -> Columns:
@@ -147,10 +163,13 @@ def comparison(model: ReadModel) -> str:
 
 def rows_of_posts(model: ReadModel) -> str:
     """Our rows of an array of posts; those of revision 0 are the backend's own."""
-    media_id = "media_id" if "media_id" in model.columns else "NULL::bigint AS media_id"
+    media_id = "t.media_id" if "media_id" in model.columns else "NULL::bigint AS media_id"
+    of, tables = "t", f"{model.table} t"
+    if "post_id" not in model.columns:  # a detected face is of the post of its media
+        of, tables = "i", f"{tables} JOIN {MEDIA_INSIGHTS} i ON i.media_id = t.media_id"
     return (
-        f"SELECT {model.key} AS pk, post_id, {media_id}, revision FROM {model.table}\n"  # noqa: S608
-        "WHERE post_id = ANY($1::bigint[]) AND revision > 0"
+        f"SELECT t.{model.key} AS pk, {of}.post_id, {media_id}, t.revision FROM {tables}\n"  # noqa: S608
+        f"WHERE {of}.post_id = ANY($1::bigint[]) AND t.revision > 0"
     )
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from streamapp.contracts.dialect import RESULT_ID
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
-from streamapp.contracts.views import join
+from streamapp.ids import join
 
 Fields: TypeAlias = dict[str, str]
 

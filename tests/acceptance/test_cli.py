@@ -14,6 +14,7 @@ from results import aggregates
 from system import SETTINGS, System
 
 from demo.backend import Backend, until
+from streamapp.sinks.indices import INDICES
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -62,10 +63,19 @@ async def test_search_and_inspect_of_a_complete_post(
 
     async def found() -> Any:
         code, text = await streamapp(system, "search", f"walk {post_id}", "--json")
-        return code == 0 and any(hit["media_id"] == post_id + 1 for hit in json.loads(text))
+        return code == 0 and any(hit["media_id"] == post_id + 1 for hit in json.loads(text)["hits"])
 
     await until(found, what="the image by the command line")
     assert (await streamapp(system, "search", "nothinglikethis"))[0] == 1
+    assert (await streamapp(system, "search"))[0] == 2
+    assert (await streamapp(system, "search", "--like", "1")) == (1, "media 1 is not known\n")
+    assert (await streamapp(system, "search", f"walk {post_id}", "--user", "nobody"))[0] == 1
+    code, text = await streamapp(system, "search", f"walk {post_id}", "--user", "ana", "--safe-only")
+    assert code == 0
+    assert "(by words only: this engine has no vectors of texts)" in text
+    assert (await streamapp(system, "rebuild", "nothing"))[0] == 2
+    assert (await streamapp(system, "rebuild", "rows", "--abandon"))[0] == 2
+    assert (await streamapp(system, "rebuild", "user_search", "--abandon")) == (0, "nothing was begun\n")
 
 
 async def test_migrate_again_changes_nothing(system: System) -> None:
@@ -73,7 +83,7 @@ async def test_migrate_again_changes_nothing(system: System) -> None:
     assert code == 0
     body = json.loads(text)
     assert (body["topics"], body["migrations"]) == ([], [])
-    assert body["indices"] == {"media_search": "present", "post_search": "present"}
+    assert body["indices"] == {index.name: "present" for index in INDICES.values()}
 
 
 async def test_without_a_worker_it_says_so(system: System) -> None:

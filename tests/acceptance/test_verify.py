@@ -19,6 +19,8 @@ from streamapp.settings import Settings
 pytestmark = pytest.mark.timeout(180)
 
 MEDIA_SEARCH = "read_model_media_search"
+# Of a post with two media and two faces; the items of feeds are nobody's but their readers'.
+ROWS, DOCUMENTS = 1 + 2 * 3 + 2 * 2, 1 + 2 * 2 + 2
 BEFORE = '/"b:%25é ?'  # of a post id that is not easily told from other things
 STRANGER = (
     "INSERT INTO read_model_post_search (post_id, author_id, author_username, created_at, revision)"
@@ -34,12 +36,12 @@ async def verify(system: System, post_id: int | str | None) -> tuple[bool, list[
     return good, body["differences"], text
 
 
-async def indexed(backend: Backend, post_id: int) -> None:
-    """Wait until the documents of a post and its media are what their rows are."""
+async def indexed(backend: Backend) -> None:
+    """Wait until all documents are what their rows are."""
 
     async def none_waits() -> bool:
-        waiting = "SELECT count(*) FROM es_outbox WHERE pk BETWEEN $1 AND $1 + 9 AND leased_until <= now() + '10 s'"
-        return not await backend.postgres.fetchval(waiting, post_id)
+        waiting = "SELECT count(*) FROM es_outbox WHERE leased_until <= now() + interval '10 s'"
+        return not await backend.postgres.fetchval(waiting)
 
     await until(none_waits, what="the documents")
 
@@ -50,7 +52,7 @@ async def post(backend: Backend, images: str, post_id: int) -> int:
     before = f"{post_id}{BEFORE}"
     await backend.request_image(before, "007", f"{images}/street.jpg")
     await aggregates(backend, before)
-    urls = {post_id + 1: f"{images}/beach_people.jpg", post_id + 2: f"{images}/forest.jpg"}
+    urls = {post_id + 1: f"{images}/beach_sunset.jpg", post_id + 2: f"{images}/forest.jpg"}
     await backend.add_post(post_id, 15, "Compared", urls)
     for media_id, url in urls.items():
         await backend.request_image(post_id, media_id, url)
@@ -63,7 +65,7 @@ async def post(backend: Backend, images: str, post_id: int) -> int:
         return bool(await backend.postgres.fetchval(rows, post_id) == 2)
 
     await until(written, what="the rows")
-    await indexed(backend, post_id)
+    await indexed(backend)
     return post_id
 
 
@@ -74,7 +76,7 @@ async def changed(backend: Backend, media_id: int, assignment: str) -> AsyncIter
     kept = await backend.postgres.fetchval(f"SELECT row_to_json(m) FROM {MEDIA_SEARCH} m WHERE media_id = $1", media_id)
     try:
         await backend.postgres.execute(f"UPDATE {MEDIA_SEARCH} SET {assignment} WHERE media_id = $1", media_id)
-        await indexed(backend, post_id)
+        await indexed(backend)
         yield
     finally:
         again = f"INSERT INTO {MEDIA_SEARCH} SELECT * FROM json_populate_record(null::{MEDIA_SEARCH}, $1)"
@@ -84,14 +86,14 @@ async def changed(backend: Backend, media_id: int, assignment: str) -> AsyncIter
             )
             await backend.postgres.execute(f"DELETE FROM {MEDIA_SEARCH} WHERE media_id = $1", media_id)
             await backend.postgres.execute(again, kept)
-        await indexed(backend, post_id)
+        await indexed(backend)
 
 
 async def test_what_nobody_touched_is_equal(system: System, backend: Backend, post: int) -> None:
     code, text = await streamapp(system, "verify", "--post", str(post), "--json")
     body = json.loads(text)
     assert (code, body["differences"], body["told"]) == (0, [], [])
-    assert body["compared"] == {"posts": 1, "media": 2, "rows": 3, "documents": 3, "results": 13}
+    assert body["compared"] == {"posts": 1, "media": 2, "rows": ROWS, "documents": DOCUMENTS, "results": 13}
     good, _, text = await verify(system, f"{post}{BEFORE}")
     assert good
     assert "no difference: 2 rows of ids that are no numbers" in text
@@ -111,7 +113,7 @@ async def test_a_changed_row_is_named(system: System, backend: Backend, post: in
     assert f"{place}.post_all_tags: state has ['" in text
     assert f"{place}.image_embedding: state has '[" in text
     assert f"{place}.revision: state has '1 to " in text
-    assert "\n4 differences; compared 1 posts, 2 media, 3 rows, 3 documents, 13 results\n" in text
+    assert f"\n4 differences; compared 1 posts, 2 media, {ROWS} rows, {DOCUMENTS} documents, 13 results\n" in text
     assert (await verify(system, post))[:2] == (True, [])
 
 
@@ -122,6 +124,26 @@ async def test_rows_that_are_gone_or_should_not_be_there(system: System, backend
     assert {(each["kind"], each["media"], each["where"]) for each in differences} == {
         ("missing", str(post + 2), f"row {MEDIA_SEARCH}"),
         ("extra", str(post + 3), f"row {MEDIA_SEARCH}"),
+    }
+
+
+async def test_each_row_of_a_media_is_compared(system: System, backend: Backend, post: int) -> None:
+    face = await backend.postgres.fetchval(
+        "SELECT min(face_id) FROM media_detected_faces WHERE media_id = $1", post + 1
+    )
+    rename = "UPDATE media_detected_faces SET face_id = $2 WHERE face_id = $1"
+    turn = "UPDATE media_ai_insights SET caption = reverse(caption) WHERE media_id = $1"
+    await backend.postgres.execute(rename, face, "stale")
+    await backend.postgres.execute(turn, post + 2)
+    good, differences, _ = await verify(system, post)
+    await backend.postgres.execute(rename, "stale", face)
+    await backend.postgres.execute(turn, post + 2)
+    assert (await verify(system, post))[:2] == (True, [])
+    assert not good
+    assert {(each["kind"], each["media"], each["where"], each["field"]) for each in differences} == {
+        ("missing", str(post + 1), f"row media_detected_faces {face}", None),
+        ("extra", str(post + 1), "row media_detected_faces stale", None),
+        ("row", str(post + 2), "row media_ai_insights", "caption"),
     }
 
 
@@ -142,7 +164,7 @@ async def test_a_document_that_waits_is_pending(system: System, backend: Backend
     await backend.postgres.execute("UPDATE es_outbox SET leased_until = now() WHERE pk BETWEEN $1 AND $1 + 9", post)
     assert (good, [each["kind"] for each in differences]) == (False, ["pending", "pending"])
     assert f"post {post} media {post + 1} document media_search: pending: in the outbox since" in text
-    await indexed(backend, post)
+    await indexed(backend)
     assert (await verify(system, post))[:2] == (True, [])
 
 
@@ -263,7 +285,7 @@ async def test_a_deleted_post_has_no_rows(system: System, backend: Backend, post
         )
 
     await until(gone, what="the deletion")
-    await indexed(backend, post)
+    await indexed(backend)
     assert (await verify(system, post))[:2] == (True, [])
     await backend.postgres.execute(STRANGER, post)
     good, _, text = await verify(system, post)

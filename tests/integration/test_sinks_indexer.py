@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
 import pytest_asyncio
-from elasticsearch import AsyncElasticsearch, NotFoundError
+from documents_support import Dead, assert_equal_to_rows, get, own_indices, running, waiting
+from elasticsearch import AsyncElasticsearch
 from sinks_support import (
     backend_post,
     database,
@@ -27,12 +26,11 @@ from sinks_support import (
 )
 
 import stack
-from streamapp.sinks import documents, indices
+from streamapp.sinks import indices
 from streamapp.sinks.bulk import Operation, Verdict
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.postgres import Pool, ReadModels
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
-from streamapp.sinks.search import search
 
 MEDIA, POST = indices.INDICES[MEDIA_SEARCH], indices.INDICES[POST_SEARCH]
 
@@ -57,22 +55,13 @@ async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
 
 @pytest.fixture
 async def prefix(client: AsyncElasticsearch) -> AsyncIterator[str]:
-    prefix = f"t{uuid.uuid4().hex[:10]}-"
-    await indices.ensure(client, prefix)
-    yield prefix
-    await remove(client, prefix)
+    async with own_indices(client) as prefix:
+        yield prefix
 
 
 @pytest.fixture
 def models(pool: Pool) -> ReadModels:
     return ReadModels(pool)
-
-
-class Dead(list[tuple[str, int, int, bytes, str]]):
-    """The dead letters of a test."""
-
-    async def __call__(self, table: str, pk: int, version: int, content: bytes, error: str) -> None:
-        self.append((table, pk, version, content, error))
 
 
 @pytest.fixture
@@ -90,29 +79,6 @@ async def remove(client: AsyncElasticsearch, prefix: str) -> None:
         await client.indices.delete(index=index.concrete(prefix), ignore_unavailable=True)
 
 
-@asynccontextmanager
-async def running(*indexers: Indexer) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(indexer.run()) for indexer in indexers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-
-
-async def get(client: AsyncElasticsearch, prefix: str, pk: int, index: indices.Index = MEDIA) -> dict[str, Any] | None:
-    """The document, its vector with it, or None."""
-    try:
-        found = await client.get(index=index.alias(prefix), id=str(pk), source_exclude_vectors=False)
-    except NotFoundError:
-        return None
-    source: dict[str, Any] = found["_source"]
-    return source | {"_version": found["_version"]}
-
-
 async def put(pool: Pool, media_id: int = 10, **columns: Any) -> None:
     """A row as the backend might write it."""
     values: dict[str, Any] = {
@@ -128,27 +94,11 @@ async def put(pool: Pool, media_id: int = 10, **columns: Any) -> None:
     )
 
 
-async def waiting(pool: Pool) -> int:
-    count: int = await pool.fetchval("SELECT count(*) FROM es_outbox")
-    return count
-
-
-async def assert_equal_to_rows(pool: Pool, client: AsyncElasticsearch, prefix: str) -> None:
-    for index in indices.INDICES.values():
-        await client.indices.refresh(index=index.alias(prefix))
-        found = await client.search(index=index.alias(prefix), size=10000, source_exclude_vectors=False)
-        indexed = {int(hit["_id"]): hit["_source"] for hit in found["hits"]["hits"]}
-        keys = [row[0] for row in await pool.fetch(f"SELECT {index.key} FROM {index.table}")]
-        rows = await pool.fetch(documents.select(index), keys)
-        expected = [orjson.loads(documents.encode(documents.document(index, dict(row)))) for row in rows]
-        assert indexed.keys() == {document[index.key] for document in expected}
-        for document in expected:
-            vector, found_vector = (
-                document.pop("image_embedding", []),
-                indexed[document[index.key]].pop("image_embedding", []),
-            )
-            assert found_vector == pytest.approx(vector, rel=1e-5)  # the index keeps direction and length apart
-            assert indexed[document[index.key]] == document
+async def drained(indexer: Indexer) -> None:
+    """All that waits, indexed."""
+    while await indexer.step():
+        pass
+    assert await waiting(indexer.pool) == 0
 
 
 async def test_a_document_is_its_row(
@@ -156,9 +106,8 @@ async def test_a_document_is_its_row(
 ) -> None:
     await backend_post(pool)
     await models.write(whole(view(), tags=["beach", "sea"]))
-    assert await indexer.step() == 2
-    assert await indexer.step() == 0
-    media, post = await get(client, prefix, 10), await get(client, prefix, 1, POST)
+    await drained(indexer)
+    media, post = await get(client, prefix, MEDIA), await get(client, prefix, POST, 1)
     assert media
     assert post
     assert media["created_at"] == "2026-01-02T03:04:06.000000Z"
@@ -166,7 +115,7 @@ async def test_a_document_is_its_row(
     assert media["post_all_tags"] == ["beach", "sea"]
     assert media["is_safe"] is True
     assert len(media["image_embedding"]) == 512
-    assert indexer.counts == {"done": 2}
+    assert indexer.counts.keys() == {"done"}
     await assert_equal_to_rows(pool, client, prefix)
 
 
@@ -176,13 +125,13 @@ async def test_the_same_and_the_stale_leave_the_document_alone(
     await backend_post(pool)
     changes = whole(view(), revision=3)
     await models.write(changes)
-    await indexer.step()
-    before = await get(client, prefix, 10)
+    await drained(indexer)
+    before = await get(client, prefix, MEDIA)
     await models.write(changes)
     await models.write([media_changed(view(answers=()), revision=2)])
     await models.write(whole(view(), revision=4))
     assert await indexer.step() == 0
-    assert await get(client, prefix, 10) == before
+    assert await get(client, prefix, MEDIA) == before
 
 
 async def test_reactions_arrive_and_outlive_an_update(
@@ -190,15 +139,15 @@ async def test_reactions_arrive_and_outlive_an_update(
 ) -> None:
     await backend_post(pool)
     await models.write([media_changed(view())])
-    await indexer.step()
+    await drained(indexer)
     await pool.execute(f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5")
-    await indexer.step()
-    found = await get(client, prefix, 10)
+    await drained(indexer)
+    found = await get(client, prefix, MEDIA)
     assert found
     assert found["reaction_count"] == 5
     await models.write([media_changed(view(answers=insights(2)), revision=2)])
-    await indexer.step()
-    found = await get(client, prefix, 10)
+    await drained(indexer)
+    found = await get(client, prefix, MEDIA)
     assert found
     assert (found["reaction_count"], found["ai_caption"]) == (5, "caption 2")
 
@@ -208,29 +157,14 @@ async def test_a_deleted_post_leaves_the_indices(
 ) -> None:
     await backend_post(pool)
     await models.write(whole(view()))
-    await indexer.step()
+    await drained(indexer)
+    assert await get(client, prefix, MEDIA)
     await models.write([post_deleted(revision=2)])
-    assert await indexer.step() == 2
-    assert (await get(client, prefix, 10), await get(client, prefix, 1, POST)) == (None, None)
-    assert await waiting(pool) == 0
-
-
-async def test_deleted_and_inserted_again_by_two_transactions(
-    pool: Pool, indexer: Indexer, client: AsyncElasticsearch, prefix: str
-) -> None:
-    await put(pool, ai_caption="old")
-    await indexer.step()
-    async with pool.acquire() as one, one.transaction():
-        await one.execute(f"DELETE FROM {MEDIA_SEARCH}")
-        again = asyncio.create_task(put(pool, ai_caption="new"))  # waits for the first to end
-        await asyncio.sleep(0.2)
-        assert await indexer.step() == 0  # and the indexer waits for nobody
-        assert not again.done()
-    await again
-    await indexer.step()
-    found = await get(client, prefix, 10)
-    assert found
-    assert found["ai_caption"] == "new"
+    await drained(indexer)
+    assert (await get(client, prefix, MEDIA), await get(client, prefix, POST, 1)) == (None, None)
+    for name in ("recommendations_knn", "feed_personalized", "face_search"):
+        await client.indices.refresh(index=f"{prefix}{name}")
+        assert (await client.count(index=f"{prefix}{name}"))["count"] == 0
     assert await waiting(pool) == 0
 
 
@@ -257,23 +191,6 @@ class Held(Indexer):
         return await super()._bulk(operations)
 
 
-async def test_a_late_bulk_does_not_undo_a_deletion(
-    pool: Pool, indexer: Indexer, client: AsyncElasticsearch, prefix: str, dead: Dead
-) -> None:
-    late = Held(pool, client, prefix=prefix, dead_letter=dead)
-    arrived, free = late.hold()
-    await put(pool)
-    step = asyncio.create_task(late.step())
-    await arrived.wait()
-    await pool.execute(f"DELETE FROM {MEDIA_SEARCH}")  # not kept waiting by the lease
-    assert await indexer.step() == 1
-    free.set()
-    await step
-    assert late.counts == {"stale": 1}
-    assert await get(client, prefix, 10) is None
-    assert await waiting(pool) == 0
-
-
 async def test_a_change_during_the_bulk_is_indexed_next(
     pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead
 ) -> None:
@@ -287,7 +204,7 @@ async def test_a_change_during_the_bulk_is_indexed_next(
     await step
     assert await waiting(pool) == 1
     assert await indexer.step() == 1
-    found = await get(client, prefix, 10)
+    found = await get(client, prefix, MEDIA)
     assert found
     assert found["ai_caption"] == "new"
 
@@ -307,28 +224,7 @@ async def test_killed_before_the_bulk(
         return await indexer.step() == 1
 
     await until(taken)
-    assert await get(client, prefix, 10)
-
-
-class Forgetful(Indexer):
-    """Killed between the bulk and the deletion of what it sent."""
-
-    async def _finish(self, operations: Sequence[Operation], verdicts: Sequence[tuple[Verdict, str]]) -> None:
-        pass
-
-
-async def test_killed_after_the_bulk(
-    pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead, indexer: Indexer
-) -> None:
-    await put(pool)
-    await Forgetful(pool, client, prefix=prefix, dead_letter=dead, lease=0).step()
-    before = await get(client, prefix, 10)
-    assert before
-    assert await waiting(pool) == 1
-    assert await indexer.step() == 1
-    assert indexer.counts == {"stale": 1}
-    assert await get(client, prefix, 10) == before
-    assert await waiting(pool) == 0
+    assert await get(client, prefix, MEDIA)
 
 
 async def test_a_rejected_document_goes_alone_and_is_kept(
@@ -348,7 +244,7 @@ async def test_a_rejected_document_goes_alone_and_is_kept(
     assert "created_at" in error
     assert indexer.counts == {"done": 2, "rejected": 1}
     assert await waiting(pool) == 0
-    assert await get(client, prefix, 12)
+    assert await get(client, prefix, MEDIA, 12)
 
 
 async def test_without_a_dead_letter_a_rejected_document_stays(
@@ -380,7 +276,7 @@ async def test_a_missing_index_is_missed_and_not_made(
         await until(lambda: indexer.counts["done"] == 1)
         await until(lambda: indexer.last_error is None)  # a moment later
     assert dead == []
-    assert await get(client, prefix, 10)
+    assert await get(client, prefix, MEDIA)
 
 
 async def test_it_wakes_at_once(pool: Pool, client: AsyncElasticsearch, prefix: str, dead: Dead) -> None:
@@ -432,39 +328,7 @@ async def test_large_documents_travel_apart_and_too_large_ones_not_at_all(
     assert indexer.counts == {"done": 3, "rejected": 1}
     assert [(pk, error) for _, pk, _, _, error in dead] == [(2, "the document is larger than 8388608 bytes")]
     assert len(dead[0][3]) > 9e6
-    assert [bool(await get(client, prefix, pk)) for pk in range(4)] == [True, True, False, True]
-
-
-async def test_indexers_at_once_under_fire(
-    pool: Pool, models: ReadModels, client: AsyncElasticsearch, prefix: str, dead: Dead
-) -> None:
-    """Two indexers with leases that end too early, the sink, and a backend that updates, deletes and inserts."""
-    random_ = random.Random(7)
-    ids = list(range(100, 130))
-    await backend_post(pool, 1, ids)
-    indexers = [Indexer(pool, client, prefix=prefix, dead_letter=dead, batch=7, lease=0.01, poll=0.05) for _ in "12"]
-
-    async def sink() -> None:
-        for revision in range(1, 40):
-            media = view(str(random_.choice(ids)), insights(revision))
-            await models.write([media_changed(media, revision=revision)])
-
-    async def backend() -> None:
-        for n in range(150):
-            pk = random_.choice(ids)
-            if random_.random() < 0.3:
-                await pool.execute(f"DELETE FROM {MEDIA_SEARCH} WHERE media_id = $1", pk)
-            await pool.execute(f"UPDATE {MEDIA_SEARCH} SET reaction_count = $2 WHERE media_id = $1", pk, n)
-
-    async def empty() -> bool:
-        return await waiting(pool) == 0
-
-    async with running(*indexers):
-        await asyncio.gather(sink(), backend())
-        await until(empty)
-    assert dead == []
-    assert all(indexer.counts["done"] for indexer in indexers)
-    await assert_equal_to_rows(pool, client, prefix)
+    assert [bool(await get(client, prefix, MEDIA, pk)) for pk in range(4)] == [True, True, False, True]
 
 
 class Gate:
@@ -540,54 +404,60 @@ async def test_a_server_that_is_away_is_waited_for(
                 await until(empty)
                 await until(lambda: indexer.waiting_since is None)
                 assert indexer.last_error is None
-    assert await get(client, prefix, 11)
+    assert await get(client, prefix, MEDIA, 11)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [pytest.param(s, marks=pytest.mark.slow) for s in (2, 300)])
+@pytest.mark.timeout(420)
 async def test_elasticsearch_is_killed_and_started_again(
-    servers: Any, pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer
+    servers: Any, pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer, seconds: int
 ) -> None:
+    async def empty() -> bool:
+        return await waiting(pool) == 0
+
     async with running(indexer):
         await put(pool, 10)
         await until(lambda: indexer.counts["done"] == 1)
         await asyncio.to_thread(stack.kill, "elasticsearch", servers.instance)
-        for media_id in range(11, 31):
-            await put(pool, media_id)
-        await until(lambda: indexer.waiting_since is not None)
-        await asyncio.to_thread(stack.start, "elasticsearch", servers.instance)
-        await until(lambda: indexer.counts["done"] + indexer.counts["stale"] >= 21, seconds=60)
+        try:
+            for media_id in range(11, 31):
+                await put(pool, media_id)
+                await pool.execute(f"DELETE FROM {MEDIA_SEARCH} WHERE media_id = $1 - 5", media_id)
+                await asyncio.sleep(seconds / 20)
+            assert indexer.waiting_since is not None
+        finally:
+            await asyncio.to_thread(stack.start, "elasticsearch", servers.instance)
+        await until(empty, seconds=60)
     await assert_equal_to_rows(pool, client, prefix)
 
 
 async def test_indices_are_made_once_and_a_difference_is_seen(client: AsyncElasticsearch) -> None:
-    prefix = f"t{uuid.uuid4().hex[:10]}-"
-    first = await asyncio.gather(indices.ensure(client, prefix), indices.ensure(client, prefix))
-    assert {checked.state for report in first for checked in report} <= {"created", "present"}
-    assert {(checked.alias, checked.state) for checked in await indices.ensure(client, prefix)} == {
-        (f"{prefix}media_search", "present"),
-        (f"{prefix}post_search", "present"),
-    }
-    await client.indices.put_mapping(index=MEDIA.alias(prefix), meta={"definition": "another"})
-    assert [checked.state for checked in await indices.ensure(client, prefix)].count("differs") == 1
-    await remove(client, prefix)
+    async with own_indices(client, "post_search") as prefix:
+        missing = {checked.alias for checked in await indices.check(client, prefix) if checked.state == "missing"}
+        assert len(missing) == len(indices.INDICES) - 1
+        first = await asyncio.gather(indices.ensure(client, prefix), indices.ensure(client, prefix))
+        assert {checked.state for report in first for checked in report} <= {"created", "present"}
+        again = {(checked.alias, checked.state) for checked in await indices.ensure(client, prefix)}
+        assert again == {(f"{prefix}{index.name}", "present") for index in indices.INDICES.values()}
+        await client.indices.put_mapping(index=MEDIA.alias(prefix), meta={"definition": "another"})
+        (differing,) = [checked for checked in await indices.ensure(client, prefix) if checked.state == "differs"]
+        assert (differing.index, differing.remedy) == (MEDIA, "streamapp rebuild media_search")
 
 
-async def test_words_find_images_by_what_is_in_them_and_around_them(
-    pool: Pool, models: ReadModels, indexer: Indexer, client: AsyncElasticsearch, prefix: str
+async def test_what_an_index_of_another_definition_refuses_waits_for_its_rebuild(
+    pool: Pool, client: AsyncElasticsearch, prefix: str, indexer: Indexer, dead: Dead, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await backend_post(pool, 1, [10, 11, 12])
-    await backend_post(pool, 2, [20, 21])
-    post = [view("10", insights(1, tags=["beach"])), view("11", insights(2, tags=["party"])), view("12", insights(3))]
-    other = [view("20", insights(4, tags=["forest"])), view("21", insights(5, tags=["beach"], safe=False))]
-    await models.write([*whole(*post, tags=["beach", "party"]), *whole(*other, post_id="2", tags=["forest", "tree"])])
-    await indexer.step()
-    await client.indices.refresh(index=MEDIA.alias(prefix))
-    hits = await search(client, "beach party", prefix=prefix)
-    assert {hit.media_id for hit in hits} == {10, 11, 12}
-    assert hits[-1].media_id == 12  # only its post has the words
-    assert {hit.media_id for hit in await search(client, "Beach", prefix=prefix, safe_only=False)} == {10, 11, 12, 21}
-    (found,) = await search(client, "forest", prefix=prefix)
-    assert (found.media_id, found.post_id, found.caption, found.tags) == (20, 2, "caption 4", ("forest",))
-    assert len(await search(client, "beach", prefix=prefix, limit=2)) == 2
-    assert await search(client, "the", prefix=prefix) == []
-    assert await search(client, "", prefix=prefix) == []
+    name = MEDIA.concrete(prefix)
+    await client.indices.delete(index=name)
+    old = {field: kind for field, kind in MEDIA.fields.items() if field != "ai_caption"}
+    mappings = MEDIA.mappings() | {"properties": old, "_meta": {"definition": "of last year"}}
+    aliases: dict[str, Any] = {MEDIA.alias(prefix): {}}
+    await client.indices.create(index=name, aliases=aliases, settings=MEDIA.settings(), mappings=mappings)
+    await put(pool, 10, ai_caption="new in this release")
+    async with running(indexer):
+        await until(lambda: indexer.counts["later"])
+    told = f"index {MEDIA.alias(prefix)} has another definition than this release, run: streamapp rebuild media_search"
+    assert told in [record.getMessage() for record in caplog.records]
+    assert "strict_dynamic_mapping_exception" in (indexer.last_error or "")
+    assert "run: streamapp rebuild media_search" in (indexer.last_error or "")
+    assert (dead, await waiting(pool)) == ([], 1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -29,8 +28,11 @@ from sinks_support import (
 
 from streamapp.errors import Unavailable
 from streamapp.events import Change, ImageCaptioning, ImageEmbedding, MediaChanged
+from streamapp.sinks import sql
 from streamapp.sinks.postgres import Outcome, Pool, ReadModels, open_pool
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
+
+TWO = (POST_SEARCH, MEDIA_SEARCH)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -47,7 +49,8 @@ async def pool(url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def models(pool: Pool) -> ReadModels:
-    return ReadModels(pool)
+    """The two tables that every guarantee is shown with; what the others add is in a file of its own."""
+    return ReadModels(pool, tables=TWO)
 
 
 async def rows(pool: Pool, *, times: bool = True) -> list[dict[str, Any]]:
@@ -289,10 +292,10 @@ async def test_who_dies_while_retrying_loses_nothing(pool: Pool, models: ReadMod
     await models.write([media_changed(view())])
     await backend_post(pool)
     await due(pool)
-    claimed = await pool.fetch(models._sql["claim_awaiting"], 10, [MEDIA_SEARCH])  # and then it is killed
+    claimed = await pool.fetch(sql.queries("sink")["claim_awaiting"], 10, [MEDIA_SEARCH])  # and then it is killed
     assert len(claimed) == 1
     await due(pool)
-    assert await ReadModels(pool).retry_awaiting() == Outcome(changed=1)
+    assert await ReadModels(pool, tables=TWO).retry_awaiting() == Outcome(changed=1)
 
 
 async def test_a_change_that_can_not_be_read_stops_nothing(
@@ -392,7 +395,7 @@ async def test_a_deletion_and_what_it_ends_in_one_batch(pool: Pool, models: Read
 async def test_a_late_writer_does_not_bring_a_post_back(pool: Pool, models: ReadModels) -> None:
     """A worker that has lost the partition is in the middle of its batch when the new owner deletes the post."""
     await backend_post(pool)
-    late = ReadModels(pool)
+    late = ReadModels(pool, tables=TWO)
     await asyncio.gather(
         *(late.write(whole(view(), revision=n)) for n in range(2, 8)),
         *(models.write([post_deleted(revision=9)]) for _ in range(2)),
@@ -400,59 +403,9 @@ async def test_a_late_writer_does_not_bring_a_post_back(pool: Pool, models: Read
     assert await rows(pool) == []
 
 
-def history(random_: random.Random) -> list[Change]:
-    """Changes of two posts as a fold gives them: revisions that grow, each a function of its revision."""
-    changes: list[Change] = []
-    for post_id in ("1", "2"):
-        media = {f"{post_id}{n}": view(f"{post_id}{n}", ()) for n in range(3)}
-        deleted = random_.randint(1, 14)
-        for revision in range(1, 9):
-            media_id = random_.choice(sorted(media))
-            media[media_id] = view(media_id, insights(revision)[: random_.randint(0, 6)])
-            tags = [f"tag{revision}"]
-            changes.append(media_changed(media[media_id], post_id=post_id, revision=revision))
-            if random_.random() < 0.5:
-                scenes = [f"scene{revision}"]
-                changes.append(
-                    post_changed(*media.values(), post_id=post_id, revision=revision, tags=tags, scenes=scenes)
-                )
-            if random_.random() < 0.2:
-                left = random_.choice(sorted(media.keys() - {media_id}))
-                changes.append(replace(media_changed(media[left], post_id=post_id, revision=revision), removed=True))
-            if revision == deleted:
-                changes.append(post_deleted(post_id, revision))
-    return changes
-
-
-@pytest.mark.parametrize("seed", range(12))
-async def test_any_order_and_repetition_ends_in_the_same_rows(seed: int, pool: Pool, models: ReadModels) -> None:
-    random_ = random.Random(seed)
-    changes = history(random_)
-    for post_id in (1, 2):
-        await backend_post(pool, post_id, [post_id * 10 + n for n in range(3)])
-    ends = []
-    for shuffled in (False, True, True):
-        await pool.execute(f"TRUNCATE {MEDIA_SEARCH}, {POST_SEARCH}, awaiting, deleted_posts, deleted_media")
-        order = [*changes, *random_.sample(changes, 5)] if shuffled else changes
-        if shuffled:
-            random_.shuffle(order)
-        await in_batches(models.write, order, random_)
-        ends.append(await rows(pool, times=False))
-    assert ends[0] == ends[1] == ends[2]
-
-
-async def in_batches(
-    write: Callable[[Sequence[Change]], Awaitable[Outcome]], changes: list[Change], random_: random.Random
-) -> None:
-    while changes:
-        size = random_.randint(1, 7)
-        assert not (await write(changes[:size])).refused
-        changes = changes[size:]
-
-
 async def test_trouble_is_not_the_changes_fault(pool: Pool, url: str) -> None:
     await backend_post(pool)
-    models = ReadModels(await open_pool(url, max_size=1))
+    models = ReadModels(await open_pool(url, max_size=1), tables=TWO)
     async with pool.acquire() as other, other.transaction():
         await other.execute(f"LOCK TABLE {MEDIA_SEARCH}")
         writing = asyncio.create_task(models.write([media_changed(view())]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from world import World
@@ -11,17 +11,17 @@ from world import World
 from streamapp.contracts import write
 from streamapp.events import Event
 from streamapp.sinks.parts import Deletion, Part, split
-from streamapp.sinks.readmodels import MEDIA_SEARCH
+from streamapp.sinks.readmodels import READ_MODELS
 from streamapp.sinks.rows import Batch, sort
 from streamapp.verify import wanted
 from streamapp.verify.findings import Findings
 from streamapp.verify.judgement import judge
 from streamapp.verify.results import Results
-from streamapp.verify.rows import Compared, Key, Present, Seen
+from streamapp.verify.rows import Compared, Key, Present, Seen, part_of
 from streamapp.verify.streams import Fields, Streams
 from streamapp.verify.wanted import Known, WantedRow
 
-WIDTH = 2  # of the world's vectors
+WIDTH, FACE_WIDTH = 2, 1  # of the world's vectors
 TIME = "2026-01-02 03:04:05+00"
 POST = {
     "user_id": 7,
@@ -115,13 +115,15 @@ class GivenOut:
             return
         batch = self._batch([part])
         assert not batch.refused, batch.refused
-        (row,) = batch.rows[part.table]
-        if part.key not in self.rows or row["revision"] >= self.rows[part.key]["revision"]:
-            self.rows[part.key] = row
+        if part.key in self.rows and part.revision < self.rows[part.key]["revision"]:
+            return
+        if part.media_id is not None:  # its rows are all that it has
+            self.rows = {key: row for key, row in self.rows.items() if row.get("media_id") != part.media_id}
+        self.rows |= keyed(batch)
 
     def _batch(self, parts: Sequence[Part]) -> Batch:
         media = {part.pk: self.backend["media"] for part in parts}
-        return sort(parts, {100: self.backend["post"]}, media, width=WIDTH)
+        return sort(parts, {100: self.backend["post"]}, media, width=WIDTH, face_width=FACE_WIDTH)
 
     @property
     def known(self) -> Known:
@@ -131,22 +133,21 @@ class GivenOut:
             return Known("100")
         return Known("100", post, {each: self.world.media[each] for each in post.media if each in self.world.media})
 
-    async def verified(self, *, awaiting: dict[Key, Any] | None = None) -> Findings:
+    async def verified(self, *, awaiting: Mapping[Any, Any] | None = None) -> Findings:
         """What is found by comparing."""
         pieces = list(wanted.rows(self.known))
         batch = self._batch([piece.part for piece in pieces if isinstance(piece, WantedRow)])
-        compared: dict[Key, Compared] = {}
-        for table, rows in batch.rows.items():
-            for row in rows:
-                key = table, row["media_id" if table == MEDIA_SEARCH else "post_id"]
-                has = self.rows.get(key)
-                names = row.keys() | (has or row).keys() - {"revision"}
-                differing = {
-                    name: (row.get(name), has.get(name))
-                    for name in names - {"revision"}
-                    if has is not None and _plain(row.get(name)) != _plain(has.get(name))
-                }
-                compared[key] = Compared(revision=None if has is None else has["revision"], columns=differing)
+        compared: dict[Key, dict[Key, Compared]] = {part.key: {} for part in batch.media}
+        for key, row in keyed(batch).items():
+            has = self.rows.get(key)
+            names = row.keys() | (has or row).keys() - {"revision"}
+            differing = {
+                name: (row.get(name), has.get(name))
+                for name in names - {"revision"}
+                if has is not None and _plain(row.get(name)) != _plain(has.get(name))
+            }
+            one = Compared(revision=None if has is None else has["revision"], columns=differing)
+            compared.setdefault(part_of(key, row.get("media_id")), {})[key] = one
         present = [
             Present(key=key, post_id=100, media_id=row.get("media_id"), revision=row["revision"])
             for key, row in self.rows.items()
@@ -156,6 +157,11 @@ class GivenOut:
         findings.differences += wanted.inconsistencies(self.known)
         findings.add(await Results(self.streams, dialect=self.dialect).look(self.known))
         return findings
+
+
+def keyed(batch: Batch) -> dict[Key, dict[str, Any]]:
+    """The rows of a batch by table and key."""
+    return {(table, row[READ_MODELS[table].key]): row for table, rows in batch.rows.items() for row in rows}
 
 
 def _plain(value: Any) -> Any:

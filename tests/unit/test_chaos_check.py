@@ -13,14 +13,16 @@ from chaos.outcome import Outcome
 from chaos.plan import VICTIMS
 from chaos.table import Total, lines, needed_for_results, percentiles
 from streamapp.contracts.streams import ERRORS, INSIGHTS
+from streamapp.sinks.readmodels import DETECTED_FACES, MEDIA_SEARCH
 
+MEDIA, POST = (MEDIA_SEARCH, "71"), ("post", "7")
 SLOT = Slot("7", "71", "tagging")
 CALM = Outcome(
     wanted={SLOT, Slot("8", "81", "tagging")},
     answers={SLOT: {"stream": INSIGHTS, "tags": "[]"}, Slot("8", "81", "tagging"): {"stream": ERRORS}},
     final={"7": {"isSafe": "true"}, "8": {"isSafe": "false"}},
-    rows={("media", 71): {"post_id": 7, "ai_tags": []}, ("post", 7): {"post_id": 7}, ("post", 8): {"post_id": 8}},
-    documents={("media", 71): {"post_id": 7, "ai_tags": []}},
+    rows={MEDIA: {"post_id": 7, "ai_tags": []}, POST: {"post_id": 7}, ("post", "8"): {"post_id": 8}},
+    documents={MEDIA: {"post_id": 7, "ai_tags": []}},
     dead_letters={"a 404"},
 )
 # The first of two rounds, whose load the undisturbed run has had as a whole.
@@ -48,15 +50,15 @@ def test_nothing_is_found_where_all_is_equal() -> None:
         (check.PAYLOAD, "post 7 isSafe: None", {"final": {"7": {}}}),
         (check.PAYLOAD, "post 9 is not in the", {"final": {**GOOD.final, "9": {}}}),
         (check.PAYLOAD, "answer 7 71 tagging stream", {"answers": {SLOT: {"stream": ERRORS, "tags": "[]"}}}),
-        (check.ROW, "row media 71 is missing", {"rows": {("post", 7): {"post_id": 7}}}),
+        (check.ROW, f"row {MEDIA_SEARCH} 71 is missing", {"rows": {POST: {"post_id": 7}}}),
         (
             check.ROW,
             "ai_tags: ['sky'], not []",
-            {"rows": {**GOOD.rows, ("media", 71): {"post_id": 7, "ai_tags": ["sky"]}}},
+            {"rows": {**GOOD.rows, MEDIA: {"post_id": 7, "ai_tags": ["sky"]}}},
         ),
-        (check.ROW, "row media 99 is not in the", {"rows": {**GOOD.rows, ("media", 99): {"post_id": 7}}}),
-        (check.DOCUMENT, "document media 71 is missing", {"documents": {}}),
-        (check.DOCUMENT, "ai_tags", {"documents": {("media", 71): {"post_id": 7}}}),
+        (check.ROW, "row media 99 is not in the", {"rows": {**GOOD.rows, ("media", "99"): {"post_id": 7}}}),
+        (check.DOCUMENT, f"document {MEDIA_SEARCH} 71 is missing", {"documents": {}}),
+        (check.DOCUMENT, "ai_tags", {"documents": {MEDIA: {"post_id": 7}}}),
         (check.DEAD_LETTER, "another", {"dead_letters": {"a 404", "another"}}),
     ],
 )
@@ -65,6 +67,15 @@ def test_each_difference_is_found(kind: str, text: str, changed: dict[str, Any])
     assert finding.kind == kind
     assert text in finding.text
     assert check.counted([finding])[kind] == 1 == sum(check.counted([finding]).values())
+
+
+def test_a_face_that_is_missing_is_of_the_post_of_its_media() -> None:
+    face = {(DETECTED_FACES, "71", "[0, 0, 9, 9]"): {"media_id": 71}}
+    (finding,) = check.findings(GOOD, replace(CALM, rows=CALM.rows | face))
+    assert finding.kind == check.ROW
+    other = {MEDIA: CALM.rows[MEDIA] | {"post_id": 8}}  # of a later round
+    without = replace(GOOD, rows={key: row for key, row in GOOD.rows.items() if key != MEDIA})
+    assert check.findings(without, replace(CALM, rows=CALM.rows | face | other)) == []
 
 
 def test_a_dead_letter_that_did_not_come_is_none() -> None:

@@ -20,7 +20,6 @@ from streamapp.contracts import (
     ContractError,
     FaceRecognised,
     ProfileEmbedded,
-    face_id,
     read_result,
     refused,
     write,
@@ -31,7 +30,7 @@ from streamapp.contracts.columns import VECTOR as VECTOR_KIND
 from streamapp.contracts.columns import text
 from streamapp.contracts.dialect import ADDITIONS, CARRIED
 from streamapp.contracts.examples import MEDIA, RESULTS, UNANSWERED
-from streamapp.contracts.views import join, media_changed_values, media_values, post_values
+from streamapp.contracts.views import media_changed_values, media_values, post_values
 from streamapp.events import (
     SERVICES,
     ImageEmbedding,
@@ -44,6 +43,7 @@ from streamapp.events import (
     Service,
     ServiceFailed,
 )
+from streamapp.ids import face_id, join
 
 # How long an example takes says something about the machine and its other work, nothing about the code.
 STEADY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,29 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pgvector import Vector
 
-from streamapp.sinks import sql
+from streamapp.contracts import records
 from streamapp.sinks.bulk import LARGEST_DOCUMENT_BYTES, REQUEST_BYTES, Entry, Operation, Verdict, requests, verdict
-from streamapp.sinks.documents import COMPUTED, columns, document, encode, select
-from streamapp.sinks.indices import INDICES, Index
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
-from streamapp.sinks.search import FIELDS, query
+from streamapp.sinks.documents import COMPUTED, columns, document, encode, same, select
+from streamapp.sinks.indices import INDICES, NEXT, Checked, Index
 
+MEDIA_SEARCH, POST_SEARCH = "read_model_media_search", "read_model_post_search"
 MEDIA = INDICES[MEDIA_SEARCH]
 every_index = pytest.mark.parametrize("index", INDICES.values(), ids=[index.name for index in INDICES.values()])
-
-
-def table_columns(table: str) -> set[str]:
-    """The columns of a read model as the migrations define them."""
-    text = "".join(path.read_text() for path in sorted(Path(sql.directory() / "migrations").glob("*.sql")))
-    statement = re.search(rf"CREATE TABLE IF NOT EXISTS {table} \((\w+) .*?\n\n", text, re.DOTALL)
-    assert statement
-    return {statement[1], *re.findall(r"ADD COLUMN IF NOT EXISTS (\w+)", statement[0])}
-
-
-@every_index
-def test_every_field_comes_from_a_column(index: Index) -> None:
-    assert set(columns(index)) <= table_columns(index.table)
-    assert index.key in index.fields
 
 
 @every_index
@@ -54,10 +38,9 @@ def test_a_row_of_nothing_is_a_small_document(index: Index) -> None:
 
 
 @every_index
-def test_names_are_the_columns_names(index: Index) -> None:
-    """A reader of the index and a reader of the table use the same words."""
-    assert {field for field in index.fields if field not in COMPUTED} <= table_columns(index.table)
+def test_names_are_snake_case_and_the_key_is_among_them(index: Index) -> None:
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", field) for field in index.fields)
+    assert index.key in index.fields
 
 
 @every_index
@@ -65,17 +48,47 @@ def test_definitions_are_strict_and_pinned(index: Index) -> None:
     mappings = index.mappings()
     assert mappings["dynamic"] == "strict"
     assert index.settings()["gc_deletes"] == "24h"
-    for field in mappings["properties"].values():
+    for name, field in mappings["properties"].items():
         if field["type"] == "dense_vector":
-            assert (field["dims"], field["similarity"], field["index_options"]["type"]) == (512, "cosine", "int8_hnsw")
-    assert index.table in READ_MODELS
+            assert (field["similarity"], field["index_options"]["type"]) == ("cosine", "int8_hnsw")
+            assert field["dims"] == {"image_embedding": 512, "face_embedding": 1024}[name]
 
 
 def test_a_fingerprint_knows_a_change() -> None:
     one = Index(name="n", table="t", key="k", fields={"k": {"type": "long"}})
     other = Index(name="n", table="t", key="k", fields={"k": {"type": "integer"}})
     assert one.fingerprint() != other.fingerprint()
-    assert (one.alias("p-"), one.concrete("p-")) == ("p-n", "p-n-v1")
+
+
+def test_names_of_generations() -> None:
+    assert (MEDIA.alias("p-"), MEDIA.alias("p-", NEXT)) == ("p-media_search", "p-media_search-next")
+    for number in (1, 20):
+        assert MEDIA.generation("p-", MEDIA.concrete("p-", number)) == number
+    for other in ("media_search-v1", "p-media_search-v", "p-media_search-v1-copy", "p-post_search-v1"):
+        assert MEDIA.generation("p-", other) is None
+
+
+def test_every_index_type_of_the_wire_has_an_index() -> None:
+    assert {index.name for index in INDICES.values()} == set(records.INDICES)
+
+
+def test_what_differs_has_a_remedy() -> None:
+    assert Checked(MEDIA, "media_search", "present").remedy is None
+    assert Checked(MEDIA, "media_search", "differs").remedy == "streamapp rebuild media_search"
+    assert Checked(MEDIA, "media_search", "missing").remedy == "streamapp migrate"
+
+
+def test_documents_are_the_same_but_for_the_last_digits_of_a_vector() -> None:
+    one = document(MEDIA, full_row(MEDIA))
+    near = one | {"image_embedding": [1.000001] * 512}
+    assert same(MEDIA, one, near)
+    assert same(MEDIA, None, None)
+    assert not same(MEDIA, one, None)
+    assert not same(MEDIA, None, one)
+    assert not same(MEDIA, one, one | {"image_embedding": [1.001] * 512})
+    assert not same(MEDIA, one, one | {"image_embedding": [1.0] * 511})
+    assert not same(MEDIA, one, one | {"reaction_count": 2})
+    assert not same(MEDIA, one, {name: field for name, field in one.items() if name != "reaction_count"})
 
 
 def test_detected_users_are_pairs() -> None:
@@ -95,20 +108,8 @@ def test_times_are_made_by_the_database() -> None:
     assert select(INDICES[POST_SEARCH]).endswith("WHERE post_id = ANY($1::bigint[])")
 
 
-def test_the_fields_searched_exist() -> None:
-    for field in FIELDS:
-        name, _, subfield = field.partition("^")[0].partition(".")
-        definition = MEDIA.fields[name]
-        assert (definition["fields"][subfield] if subfield else definition)["type"] == "text"
-
-
-def test_unsafe_is_filtered_unless_asked_for() -> None:
-    assert query("a", safe_only=True)["bool"]["filter"] == [{"term": {"is_safe": True}}]
-    assert query("a", safe_only=False)["bool"]["filter"] == []
-
-
 def operation(content: bytes | None) -> Operation:
-    entry = Entry(table_name=MEDIA_SEARCH, pk=10, version=7, attempts=1)
+    entry = Entry(table_name=MEDIA_SEARCH, pk=10, target="live", version=7, attempts=1)
     return Operation(entry=entry, alias="p-media_search", document=content)
 
 
@@ -171,5 +172,7 @@ def test_verdicts(action: str, status: int, kind: str | None, expected: Verdict)
 def full_row(index: Index) -> dict[str, Any]:
     """A row with a value in every column that the documents need."""
     row: dict[str, Any] = dict.fromkeys(columns(index), 1)
-    row |= {"detected_user_ids": [1], "detected_usernames": ["ann"], "image_embedding": Vector([1.0] * 512)}
+    vectors = {name: field["dims"] for name, field in index.fields.items() if field["type"] == "dense_vector"}
+    row |= {name: Vector([1.0] * dims) for name, dims in vectors.items()}
+    row |= {"detected_user_ids": [1], "detected_usernames": ["ann"]}
     return {column: row[column] for column in columns(index)}

@@ -11,12 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sinks_support import insights, media_changed, post_changed, post_deleted, vector, view
+from sinks_support import face, insights, media_changed, post_changed, post_deleted, vector, view
 
-from streamapp.events import Label, SceneRecognition, Service, ServiceFailed, Tagging
+from streamapp import settings
+from streamapp.events import FaceDetection, Insight, Label, SceneRecognition, Service, ServiceFailed, Tagging
+from streamapp.ids import face_id
+from streamapp.sinks.media_rows import MediaRows, ai_status
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
-from streamapp.sinks.rows import Awaited, ai_status, row, sort, vector_text
+from streamapp.sinks.readmodels import (
+    DETECTED_FACES,
+    FACE_SEARCH,
+    MEDIA_INSIGHTS,
+    MEDIA_SEARCH,
+    POST_SEARCH,
+    READ_MODELS,
+    RECOMMENDATIONS,
+    TABLES,
+)
+from streamapp.sinks.rows import Awaited, rows, sort
+from streamapp.sinks.vectors import vector_text
 
 POST = {
     "post_id": 1,
@@ -53,9 +66,14 @@ def part(change: Any) -> Part:
     return piece
 
 
-def made(change: Any, media: dict[str, Any] | None = MEDIA, **post: Any) -> dict[str, Any]:
-    values = row(part(change), POST | post, media, width=512)
-    assert isinstance(values, dict), values
+def made_rows(change: Any, media: dict[str, Any] | None = MEDIA, **post: Any) -> MediaRows:
+    made = rows(part(change), POST | post, media, width=512)
+    assert isinstance(made, MediaRows), made
+    return made
+
+
+def made(change: Any, table: str = MEDIA_SEARCH) -> dict[str, Any]:
+    (values,) = made_rows(change).rows[table]
     return values
 
 
@@ -146,9 +164,7 @@ def test_a_media_row_has_every_column() -> None:
 
 
 def test_a_post_row_has_every_column() -> None:
-    pieces = [piece for piece in split(post_changed(view("10"), view("11"), revision=5)) if isinstance(piece, Part)]
-    values = row(pieces[0], POST, None, width=512)
-    assert isinstance(values, dict)
+    (values,) = made_rows(post_changed(view("10"), view("11"), revision=5), None).rows[POST_SEARCH]
     assert set(values) == set(READ_MODELS[POST_SEARCH].columns)
     expected = {
         "post_id": 1,
@@ -171,8 +187,7 @@ def test_nothing_known_is_not_nothing_found() -> None:
     empty = (Tagging(tags=()), SceneRecognition(scenes=()))
     found_nothing, unknown = made(media_changed(view(answers=empty))), made(media_changed(view(answers=())))
     assert (found_nothing["ai_tags"], found_nothing["ai_scenes"]) == ([], [])
-    assert "ai_tags" not in unknown
-    assert "ai_caption" not in unknown
+    assert (unknown["ai_tags"], unknown["ai_scenes"], unknown["ai_caption"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("safe", [True, False])
@@ -209,11 +224,11 @@ def test_the_surer_of_a_tag_and_a_scene_of_one_name() -> None:
     [({"user_id": None}, MEDIA, "posts"), ({"username": None}, MEDIA, "users"), ({}, None, "post_media")],
 )
 def test_awaits_the_backends_row(post: dict[str, Any], media: dict[str, Any] | None, table: str) -> None:
-    assert row(part(media_changed(view())), POST | post, media, width=512) == Awaited(table)
+    assert rows(part(media_changed(view())), POST | post, media, width=512) == Awaited(table)
 
 
 def test_a_media_of_another_post_is_refused() -> None:
-    refused = row(part(media_changed(view())), POST, MEDIA | {"post_id": 2}, width=512)
+    refused = rows(part(media_changed(view())), POST, MEDIA | {"post_id": 2}, width=512)
     assert refused == Refused("media 10 belongs to post 2, not to 1")
 
 
@@ -250,15 +265,102 @@ def test_sort_knows_the_deleted() -> None:
     deleted = {1: POST | {"deleted": 3}}
     assert sort([old], deleted, {10: MEDIA}, width=512).rows == {}
     assert sort([old], deleted, {10: MEDIA}, width=512).settled == [old]
-    assert [*sort([new], deleted, {10: MEDIA}, width=512).rows] == [MEDIA_SEARCH]
+    assert sort([new], deleted, {10: MEDIA}, width=512).rows.keys() == READ_MODELS.keys() - {POST_SEARCH}
     left = {10: MEDIA | {"deleted": 3}}
     assert sort([old], {1: POST}, left, width=512).rows == {}
-    assert [*sort([new], {1: POST}, left, width=512).rows] == [MEDIA_SEARCH]
+    assert sort([new], {1: POST}, left, width=512).rows[MEDIA_SEARCH][0]["revision"] == 4
+
+
+def test_a_post_is_not_gone_because_a_media_of_its_number_is() -> None:
+    post = part(post_changed(view("10"), post_id="10", revision=3))
+    batch = sort([post], {10: POST | {"post_id": 10}}, {10: MEDIA | {"deleted": 5}}, width=512)
+    assert [*batch.rows] == [POST_SEARCH]
 
 
 @pytest.mark.parametrize("model", READ_MODELS.values(), ids=READ_MODELS)
-def test_an_upsert_names_only_our_columns(model: Any) -> None:
-    statement = model.upsert()
-    for column in ("reaction_count", "comment_count", "view_count", "save_count", "categories", "location", "_tagged_"):
+def test_a_statement_names_only_our_columns(model: Any) -> None:
+    statement = model.write()
+    for column in (
+        *("reaction_count", "comment_count", "view_count", "save_count", "categories", "location", "_tagged_"),
+        *("identified_user", "suggested_user", "match_confidence", "identification_status"),
+    ):
         assert column not in statement
     assert all(column in statement for column in model.columns)
+
+
+def test_every_table_can_be_named_in_the_setting() -> None:
+    assert set(TABLES) == set(settings.READ_MODELS)
+    assert READ_MODELS.keys() <= set(TABLES)
+
+
+def test_every_row_has_every_column_of_its_table() -> None:
+    made = made_rows(media_changed(view(answers=insights(faces=2)), revision=5)).rows
+    assert {table: len(values) for table, values in made.items()} == {
+        MEDIA_SEARCH: 1,
+        MEDIA_INSIGHTS: 1,
+        DETECTED_FACES: 2,
+        FACE_SEARCH: 2,
+        RECOMMENDATIONS: 1,
+    }
+    for table, values in made.items():
+        assert all(set(one) == set(READ_MODELS[table].columns) for one in values)
+
+
+def test_faces_have_the_ids_of_their_results() -> None:
+    made = made_rows(media_changed(view(answers=insights(faces=2)), revision=5)).rows
+    ids = [face_id("10", "1", 0), face_id("10", "1", 1)]
+    assert [one["face_id"] for one in made[DETECTED_FACES]] == ids
+    expected = {
+        "face_id": ids[0],
+        "media_id": 10,
+        "post_id": 1,
+        "bbox": (1, 2, 30, 40),
+        "confidence": 0.9,
+        "uploader_id": 7,
+        "post_title": "summer",
+        "media_caption": "caption 1",
+        "media_url": "http://images.test/10.jpg",
+        "revision": 5,
+    }
+    assert made[FACE_SEARCH][0] | expected == made[FACE_SEARCH][0]
+
+
+@pytest.mark.parametrize(
+    ("embedding", "reason"), [(None, "has 0 bytes"), (vector(1, 512), "has 2048 bytes"), (bytes(4096), "no direction")]
+)
+def test_a_face_without_a_usable_vector_has_no_row_but_counts(embedding: bytes | None, reason: str) -> None:
+    faces = (replace(face(), embedding=embedding), face(2))
+    made = made_rows(media_changed(view(answers=(FaceDetection(width=640, height=480, faces=faces),))))
+    assert made.rows[MEDIA_SEARCH][0]["detected_face_count"] == 2
+    assert [one["face_id"] for one in made.rows[FACE_SEARCH]] == [face_id("10", "1", 1)]
+    assert [one["face_id"] for one in made.rows[DETECTED_FACES]] == [face_id("10", "1", 1)]
+    (faceless,) = made.faceless
+    assert face_id("10", "1", 0) in faceless
+    assert reason in faceless
+
+
+@pytest.mark.parametrize(
+    ("answers", "recommended"),
+    [
+        (insights(), True),
+        (insights(safe=False), False),
+        (insights()[1:], False),  # not moderated
+        (insights()[:4], False),  # no vector
+    ],
+)
+def test_only_what_is_safe_and_has_a_vector_is_recommended(answers: tuple[Insight, ...], recommended: bool) -> None:
+    assert bool(made_rows(media_changed(view(answers=answers))).rows[RECOMMENDATIONS]) is recommended
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "safe"),
+    [
+        (insights(), "COMPLETED", True),
+        (insights(safe=False), "UNSAFE", False),
+        (insights(safe=False)[:1], "UNSAFE", False),  # known at once, whatever is still to come
+        (insights()[1:], "PROCESSING", False),
+    ],
+)
+def test_insights_tell_what_is_unsafe(answers: tuple[Insight, ...], status: str, safe: bool) -> None:
+    values = made(media_changed(view(answers=answers)), MEDIA_INSIGHTS)
+    assert (values["status"], values["is_safe"]) == (status, safe)

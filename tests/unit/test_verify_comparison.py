@@ -16,8 +16,15 @@ from world import START, answered, failed, registered, ticked, triggered
 
 from streamapp.contracts import DIALECTS
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
-from streamapp.events import Event, Updated
-from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
+from streamapp.events import Event, FaceDetection, Updated
+from streamapp.sinks.readmodels import (
+    DETECTED_FACES,
+    FACE_SEARCH,
+    MEDIA_INSIGHTS,
+    MEDIA_SEARCH,
+    POST_SEARCH,
+    RECOMMENDATIONS,
+)
 
 
 def updated(clock: int, *media_ids: str, deleted: bool = False, text: bool = False) -> Updated:
@@ -83,7 +90,7 @@ async def test_how_much_was_compared(dialect: str) -> None:
     assert findings.differences == []
     per_media = {"api-reference": 6, "message-formats": 5}.get(dialect, 2)
     combined_of_failed = per_media == 2
-    assert findings.compared == {"rows": 4, "results": 2 * per_media + 6 + combined_of_failed + 1}
+    assert findings.compared == {"rows": 1 + 2 * 3 + 2 + 2, "results": 2 * per_media + 6 + combined_of_failed + 1}
 
 
 async def test_a_changed_column_is_named_with_both_values() -> None:
@@ -118,6 +125,42 @@ async def test_rows_that_are_not_there_or_should_not_be() -> None:
     missing, extra = await lines(out)
     assert missing == f"post 100 media 2002 row {MEDIA_SEARCH}: missing, revision {revision}"
     assert extra.startswith(f"post 100 media 2004 row {MEDIA_SEARCH}: should not be there: the post has no such media")
+
+
+async def test_each_row_of_a_media_is_compared() -> None:
+    out = complete()
+    detected, found = ((table, key) for table, key in out.rows if table in (DETECTED_FACES, FACE_SEARCH))
+    assert detected[1] == found[1]
+    out.rows[detected]["bbox"] = (1, 2, 3, 4)
+    out.rows[FACE_SEARCH, "stale"] = out.rows.pop(found) | {"face_id": "stale"}
+    del out.rows[RECOMMENDATIONS, 2001]
+    out.rows[RECOMMENDATIONS, 2003] = out.rows[RECOMMENDATIONS, 2002] | {"media_id": 2003, "revision": 2}
+    out.rows[MEDIA_INSIGHTS, 2002]["status"] = "FAILED"
+    revision = out.world.post.revision if out.world.post else 0
+    assert await lines(out) == sorted(
+        [
+            f"post 100 media 2002 row {DETECTED_FACES} {found[1]}.bbox: state has (0, 0, 10, 10), row has (1, 2, 3, 4)",
+            f"post 100 media 2002 row {FACE_SEARCH} {found[1]}: missing, revision {revision}",
+            f"post 100 media 2002 row {FACE_SEARCH} stale: should not be there: the media has no such row "
+            f"(revision {out.rows[FACE_SEARCH, 'stale']['revision']})",
+            f"post 100 media 2001 row {RECOMMENDATIONS}: missing, revision {revision}",
+            f"post 100 media 2003 row {RECOMMENDATIONS}: should not be there: the media has no such row (revision 2)",
+            f"post 100 media 2002 row {MEDIA_INSIGHTS}.status: state has 'COMPLETED', row has 'FAILED'",
+        ]
+    )
+
+
+async def test_a_face_without_a_usable_vector_is_told_apart() -> None:
+    out = complete()
+    row = out.world.media["2002"]
+    detail = row.detail("face_detection")
+    assert isinstance(detail.insight, FaceDetection)
+    faces = tuple(replace(each, embedding=b"") for each in detail.insight.faces)
+    bare = replace(detail, insight=replace(detail.insight, faces=faces))
+    out.world.media["2002"] = replace(row, details=row.details | {"face_detection": bare})
+    for key in [key for key in out.rows if key[0] in (DETECTED_FACES, FACE_SEARCH)]:
+        del out.rows[key]
+    assert (await out.verified()).told == {"faces without a row": 1}
 
 
 async def test_what_left_is_gone() -> None:

@@ -1,0 +1,19 @@
+-- target --
+SELECT index_name, definition, seeded FROM es_targets WHERE table_name = $1
+
+-- register --
+INSERT INTO es_targets (table_name, index_name, definition) VALUES ($1, $2, $3)
+
+-- waiting --
+SELECT count(*) FROM es_outbox
+WHERE table_name = $1 AND target = 'next' AND leased_until < 'infinity' AND version <= $2
+
+-- behind --
+SELECT pk, leased_until = 'infinity' AS refused, last_error FROM es_outbox
+WHERE table_name = $1 AND target = 'next' AND pk = ANY($2::bigint[])
+
+-- unregister --
+DELETE FROM es_targets WHERE table_name = $1
+
+-- rest --
+DELETE FROM es_outbox WHERE table_name = $1 AND target = 'next' RETURNING pk

@@ -1,0 +1,34 @@
+"""Engines that can also put a text into the space of their image vectors. Not every one can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from streamapp.engines.base import Engine
+
+
+@runtime_checkable
+class EmbedsTexts(Protocol):
+    """Synchronous work for an executor thread."""
+
+    def embed_texts(self, texts: Sequence[str]) -> list[bytes]:
+        """One vector per text: little-endian float32, of length 1, comparable with image vectors."""
+        ...
+
+
+def embedder(engine: Engine, executor: Executor | None = None) -> Callable[[str], Awaitable[Sequence[float]]] | None:
+    """The engine's vectors of texts, made in the executor; None where it has none."""
+    if not isinstance(engine, EmbedsTexts):
+        return None
+    texts = engine
+
+    async def embed(text: str) -> Sequence[float]:
+        (raw,) = await asyncio.get_running_loop().run_in_executor(executor, texts.embed_texts, [text])
+        return [float(value) for value in np.frombuffer(raw, "<f4")]
+
+    return embed

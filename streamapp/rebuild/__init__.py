@@ -1,0 +1,1 @@
+"""Make documents anew from rows, and rows anew from state, while both are in use."""

@@ -1,0 +1,127 @@
+"""Whether an index has the document of every row and no other: counts, and a hash of all that the documents say."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from streamapp.rebuild.successor import Successor
+from streamapp.sinks.documents import document, encode, same, select
+from streamapp.sinks.parts import database_id
+
+Document: TypeAlias = dict[str, Any]
+
+PAGE = 200  # documents; one with its vector has 6 kB
+PATIENCE = 60.0  # seconds that a document may be behind its row, while somebody indexes
+PAUSE = 0.5
+TOLD = 20  # keys in a message
+
+
+class Disagreement(Exception):
+    """Documents that are not those of their rows; the text names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """`refused` are keys whose document the index does not take, with its reason; `digest` is of all the others,
+    vectors left out: an index does not give their last digits back."""
+
+    rows: int
+    documents: int
+    refused: dict[int, str]
+    digest: str
+
+
+class Comparison:
+    """The index that is built against the rows it is of. Documents that wait in the outbox are waited for."""
+
+    def __init__(self, target: Successor, *, patience: float = PATIENCE) -> None:
+        self.target = target
+        self.index = target.index
+        self.patience = patience
+        self.refused: dict[int, str] = {}
+        self._vectors = {name for name, field in self.index.fields.items() if field["type"] == "dense_vector"}
+        self._hash = hashlib.sha256()
+
+    async def all(self, progress: Callable[[int], None] = lambda rows: None) -> Agreement:
+        """Raises Disagreement, and what Successor raises."""
+        rows, documents, last = 0, 0, -(2**63)
+        after = f"SELECT {self.index.key} FROM {self.index.table} WHERE {self.index.key} > $1 ORDER BY 1 LIMIT $2"  # noqa: S608
+        while keys := [row[0] for row in await self.target.pool.fetch(after, last, PAGE)]:
+            documents += await self._agree(keys)
+            rows, last = rows + len(keys), keys[-1]
+            progress(rows)
+        await self.target.client.indices.refresh(index=self.target.next)
+        await self._no_others()
+        return Agreement(rows=rows, documents=documents, refused=self.refused, digest=self._hash.hexdigest())
+
+    async def _agree(self, keys: Sequence[int]) -> int:
+        """Wait until these are equal; how many documents there are of them."""
+        end = time.monotonic() + self.patience
+        while True:
+            made, there = await self._made(keys), await self._there(keys)
+            differing = [key for key in keys if not same(self.index, made.get(key), there.get(key))]
+            behind = await self.target.behind(differing) if differing else {}
+            refused = {key: error for key, error in behind.items() if error is not None}
+            if not (differing := [key for key in differing if key not in refused]):
+                break
+            if time.monotonic() > end:
+                raise Disagreement(f"{self.target.next} differs from the rows {_listed(differing)}")
+            if unknown := [key for key in differing if key not in behind]:
+                await self.target.enter(unknown)
+            await asyncio.sleep(PAUSE)
+        self.refused |= refused
+        for key, one in made.items():
+            if key not in refused:
+                told = {name: value for name, value in one.items() if name not in self._vectors}
+                self._hash.update(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
+        return len(there)
+
+    async def _no_others(self) -> None:
+        """Documents without a row leave, or it is told that they do not."""
+        present = f"SELECT {self.index.key} FROM {self.index.table} WHERE {self.index.key} = ANY($1::bigint[])"  # noqa: S608
+        after: list[Any] | None = None
+        while True:
+            found = await self.target.client.search(
+                index=self.target.next,
+                query={"match_all": {}},
+                size=PAGE,
+                sort=[{self.index.key: "asc"}],
+                search_after=after,
+                source=False,
+            )
+            if not (hits := found["hits"]["hits"]):
+                return
+            after = hits[-1]["sort"]
+            keys = {hit["_id"]: database_id(hit["_id"]) for hit in hits}
+            if odd := [name for name, key in keys.items() if key is None]:
+                raise Disagreement(f"{self.target.next} has documents that no row can have: {_listed(odd)}")
+            numbers = [key for key in keys.values() if key is not None]
+            with_row = {row[0] for row in await self.target.pool.fetch(present, numbers)}
+            if stray := [key for key in numbers if key not in with_row]:
+                await self._agree(stray)
+
+    async def _made(self, keys: Sequence[int]) -> dict[int, Document]:
+        rows = await self.target.pool.fetch(select(self.index), keys)
+        return {row[self.index.key]: orjson.loads(encode(document(self.index, dict(row)))) for row in rows}
+
+    async def _there(self, keys: Sequence[int]) -> dict[int, Document]:
+        """The documents as they are now, without the wait for a refresh, and with their vectors, for which the client
+        has no name here."""
+        answer = await self.target.client.perform_request(
+            "POST",
+            f"/{self.target.next}/_mget?_source_exclude_vectors=false",
+            headers={"content-type": "application/json", "accept": "application/json"},
+            body={"ids": [str(key) for key in keys]},
+        )
+        return {int(each["_id"]): each["_source"] for each in answer["docs"] if each.get("found")}
+
+
+def _listed(keys: Sequence[object]) -> str:
+    return ", ".join(map(str, keys[:TOLD])) + (f" and {len(keys) - TOLD} more" if len(keys) > TOLD else "")

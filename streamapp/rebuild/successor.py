@@ -1,0 +1,179 @@
+"""The index that is built beside the one that is searched: where it stands in the database and in Elasticsearch.
+
+While it is registered, every change of its read model goes to both by the same statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from elasticsearch import AsyncElasticsearch, NotFoundError
+
+from streamapp.sinks import sql
+from streamapp.sinks.indices import NEXT, REFRESH, Index, create
+from streamapp.sinks.postgres import Connection, Pool
+
+SEEDED_AT_ONCE = 5000  # rows
+LOCK_TIMEOUT = "5s"
+
+
+class Busy(Exception):
+    """It cannot be done now; the text says why."""
+
+
+class Successor:
+    """The next generation of one index. It is written by whoever indexes; here is what surrounds that.
+
+    Every method raises OSError, asyncpg's errors, elasticsearch.ApiError or elasticsearch.TransportError.
+    """
+
+    def __init__(self, pool: Pool, client: AsyncElasticsearch, index: Index, *, prefix: str) -> None:
+        self.pool = pool
+        self.client = client
+        self.index = index
+        self.prefix = prefix
+        self.alias = index.alias(prefix)
+        self.next = index.alias(prefix, NEXT)
+        self._sql = sql.queries("rebuild")
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Nobody else builds this index meanwhile. The lock ends with the process. Raises Busy."""
+        async with self.pool.acquire() as connection:
+            number = "hashtext($1 || ' is rebuilt')"
+            if not await connection.fetchval(f"SELECT pg_try_advisory_lock({number})", self.index.table):
+                raise Busy(f"{self.alias} is being rebuilt by another process")
+            try:
+                yield
+            finally:
+                await connection.execute(f"SELECT pg_advisory_unlock({number})", self.index.table)
+
+    async def begin(self) -> tuple[str, bool]:
+        """The name of the index that is built, and whether that had been begun before. Raises Busy."""
+        known = await self.pool.fetchrow(self._sql["target"], self.index.table)
+        if known is not None:
+            name: str = known["index_name"]
+            if known["definition"] == self.index.fingerprint() and await self.client.indices.exists(index=name):
+                return name, True
+            await self.abandon()
+        name = self.index.concrete(self.prefix, max(await self.generations(), default=0) + 1)
+        await create(self.client, self.index, name)
+        await self.client.indices.put_settings(index=name, settings={"refresh_interval": "-1"})  # nobody searches it
+        await self._point(self.next, name)
+        async with self._no_writer() as connection:
+            await connection.execute(self._sql["register"], self.index.table, name, self.index.fingerprint())
+        return name, False
+
+    async def seed(self) -> bool:
+        """Put the next rows in the outbox, each for this target only; whether there may be more."""
+        key, table = self.index.key, self.index.table
+        statement = f"""
+            WITH page AS (
+                SELECT {key} AS pk FROM {table} WHERE {key} > (SELECT seeded_to FROM es_targets WHERE table_name = $1)
+                ORDER BY 1 LIMIT $2
+            ), entered AS (
+                INSERT INTO es_outbox (table_name, pk, target, version)
+                SELECT $1, pk, '{NEXT}', nextval('es_version') FROM page ON CONFLICT DO NOTHING
+            )
+            UPDATE es_targets
+            SET seeded_to = coalesce((SELECT max(pk) FROM page), seeded_to), seeded = (SELECT count(*) FROM page) < $2
+            WHERE table_name = $1
+            RETURNING seeded
+        """  # noqa: S608
+        return not await self.pool.fetchval(statement, table, SEEDED_AT_ONCE)
+
+    async def seeded(self, total: int) -> int:
+        """Rows that are, or have been, in the outbox, of so many in all."""
+        seeded = f"SELECT count(*) FROM {self.index.table}, es_targets"  # noqa: S608  # names are ours
+        statement = f"{seeded} WHERE table_name = $1 AND {self.index.key} <= seeded_to"
+        return min(total, int(await self.pool.fetchval(statement, self.index.table)))
+
+    async def last_version(self) -> int:
+        """The last version that was drawn so far, for whichever document."""
+        return int(await self.pool.fetchval("SELECT last_value FROM es_version"))
+
+    async def waiting(self, until: int = 2**63 - 1) -> int:
+        """Documents still to be written, of versions up to this one; those that the index refused wait for nobody."""
+        return int(await self.pool.fetchval(self._sql["waiting"], self.index.table, until))
+
+    async def behind(self, keys: Sequence[int]) -> dict[int, str | None]:
+        """Which of these rows wait to be written; for one whose document the index has refused, why."""
+        rows = await self.pool.fetch(self._sql["behind"], self.index.table, keys)
+        return {row["pk"]: row["last_error"] if row["refused"] else None for row in rows}
+
+    async def enter(self, keys: Sequence[int]) -> None:
+        """Write the documents of these rows once more."""
+        await self.pool.execute(sql.queries("outbox")["enter"], self.index.table, keys)
+
+    async def searched(self, name: str) -> bool:
+        """Whether the index has taken its place."""
+        return bool(await self.client.indices.exists_alias(index=name, name=self.alias))
+
+    async def swap(self, name: str) -> None:
+        """From now on searches, and what is written for the index that is searched, go to this one."""
+        await self.client.indices.put_settings(index=name, settings={"refresh_interval": REFRESH})
+        await self.client.indices.refresh(index=name)
+        await self._point(self.alias, name)
+
+    async def release(self) -> None:
+        """The index has taken its place: nothing is written for two any more. Raises Busy."""
+        async with self._no_writer() as connection:
+            await connection.execute(self._sql["unregister"], self.index.table)
+            # What was still to go to the index that was built goes to the one that is searched, which it is now.
+            rest = [row["pk"] for row in await connection.fetch(self._sql["rest"], self.index.table)]
+            await connection.execute(sql.queries("outbox")["enter"], self.index.table, rest)
+        await self._point(self.next, None)
+
+    async def abandon(self) -> str | None:
+        """Give up what was begun, and delete it; its name. Raises Busy."""
+        known = await self.pool.fetchrow(self._sql["target"], self.index.table)
+        if known is None:
+            return None
+        name: str = known["index_name"]
+        if await self.searched(name):
+            await self.release()
+            return None
+        async with self._no_writer() as connection:
+            await connection.execute(self._sql["unregister"], self.index.table)
+            await connection.execute(self._sql["rest"], self.index.table)
+        await self.client.indices.delete(index=name, ignore_unavailable=True)
+        return name
+
+    async def drop_old(self) -> list[str]:
+        """Delete the generations that are not searched; their names."""
+        old = [name for name in (await self.generations()).values() if not await self.searched(name)]
+        for name in old:
+            await self.client.indices.delete(index=name)
+        return old
+
+    async def generations(self) -> dict[int, str]:
+        """The indices there are, by their number."""
+        found = await self.client.indices.get_alias(index=f"{self.alias}-v*")
+        numbers = {self.index.generation(self.prefix, name): name for name in found}
+        return {number: name for number, name in sorted(numbers.items()) if number is not None}
+
+    async def _point(self, alias: str, name: str | None) -> None:
+        """The alias on this index (None: on none) and on no other, in one step."""
+        try:
+            holders = list(await self.client.indices.get_alias(name=alias))
+        except NotFoundError:
+            holders = []
+        actions = [{"remove": {"index": holder, "alias": alias}} for holder in holders if holder != name]
+        if name is not None:
+            actions.append({"add": {"index": name, "alias": alias}})
+        if actions:
+            await self.client.indices.update_aliases(actions=actions)
+
+    @asynccontextmanager
+    async def _no_writer(self) -> AsyncIterator[Connection]:
+        """A transaction while nobody writes the read model: each of its writers sees the target in all that it writes,
+        or in nothing. Raises Busy."""
+        try:
+            async with self.pool.acquire() as connection, connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                await connection.execute(f"LOCK TABLE {self.index.table} IN SHARE MODE")
+                yield connection
+        except asyncpg.LockNotAvailableError as error:
+            raise Busy(f"somebody has been writing {self.index.table} for {LOCK_TIMEOUT}: try again later") from error
