@@ -191,6 +191,7 @@ class MediaView(Record, frozen=True):
     user_id: str | None = None
     job_id: str | None = None
     at: int = 0  # of the latest fact in it
+    unsafe: bool = False  # the backend holds it unsafe, whatever moderation says
 
 
 class Missing(Record, frozen=True):

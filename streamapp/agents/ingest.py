@@ -15,12 +15,13 @@ from streamapp.contracts import (
     ImageRequest,
     PostUpdate,
     Request,
+    SyncRequest,
     derived_correlation_id,
     fields_of,
     read,
     refused,
 )
-from streamapp.contracts.streams import IMAGES, TRIGGERS, UPDATES
+from streamapp.contracts.streams import IMAGES, SYNC, TRIGGERS, UPDATES
 from streamapp.delivery import dead_letter, payload
 from streamapp.events import Event, Registered, Triggered, Updated, encode
 from streamapp.names import POST_EVENTS
@@ -94,6 +95,14 @@ def fact_of(request: Request, *, clock: str, at: int) -> Event:
                 correlation_id=request.correlation_id,
                 media_ids=request.media_ids,
                 deleted=request.deleted,
+            )
+        case SyncRequest(index="post_search", operation="delete"):
+            return Updated(
+                post_id=request.document_id,
+                clock=clock,
+                at=at,
+                correlation_id=derived_correlation_id(SYNC, clock),
+                deleted=True,
             )
         case _:
             raise TypeError(f"{type(request).__name__} is not about a post")

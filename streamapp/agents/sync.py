@@ -8,27 +8,34 @@ from typing import Any
 from faust.types import EventT, StreamT
 
 from streamapp.agents.channel import channel
-from streamapp.agents.ingest import request_of
+from streamapp.agents.ingest import entry_id_of, fact_of, request_of
 from streamapp.app import app
 from streamapp.contracts import SyncRequest
 from streamapp.contracts.streams import SYNC
+from streamapp.events import encode
+from streamapp.names import POST_EVENTS
 from streamapp.sinks.hints import UnknownRow, hint
+from streamapp.times import now
 
 logger = logging.getLogger(__name__)
 
 
 async def handle(event: EventT[Any]) -> None:
-    """Have the rows of one hint read again; one that names no row of ours is counted and logged."""
+    """Have the rows of one hint read again; one that names no row of ours is counted and logged. A post that is to
+    leave its index was deleted."""
     request = await request_of(event)
     if not isinstance(request, SyncRequest):
         return
+    if (deleted := request.operation == "delete") and request.index == "post_search":
+        fact = fact_of(request, clock=entry_id_of(event), at=now())
+        await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
     try:
         await hint(
             app.resources.pool,
             request.index,
             request.document_id,
             bulk=request.bulk,
-            deleted=request.operation == "delete",
+            deleted=deleted,
             again=app.settings.sync_rereads,
         )
     except UnknownRow as exc:

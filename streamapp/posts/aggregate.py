@@ -36,7 +36,7 @@ def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged
     """The aggregate of the post's media; its time and correlation id are functions of the facts it is made of."""
     wanted = expected(post)
     media = sorted((row for media_id in wanted.media_ids if (row := rows(media_id))), key=place)
-    views = tuple(view(row) for row in media)
+    views = tuple(view(row, unsafe=post.unsafe) for row in media)
     lacking = (*(lack for row in media for lack in missing(row)), *_unregistered(wanted))
     trigger = post.trigger
     first = min(media, key=lambda row: parse(row.brief.clock), default=None)
@@ -45,7 +45,7 @@ def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged
         post_id=post.post_id,
         revision=post.revision,
         completeness="partial" if lacking else "complete",
-        summary=summary(views, unsafe=post.unsafe),
+        summary=summary(views),
         media=tuple(_without_vectors(v) for v in views),
         at=max([0, *(v.at for v in views), *(r.at for r in (post.trigger, post.update) if r is not None)]),
         correlation_id=asked_with or (first.correlation_id if first is not None else post.post_id),
@@ -78,11 +78,11 @@ def _unregistered(wanted: Expected) -> Iterable[Missing]:
         yield Missing(media_id="", reason=f"{wanted.absent} more media announced, never registered")
 
 
-def summary(media: Iterable[MediaView], *, unsafe: Iterable[str] = ()) -> Summary:
+def summary(media: Iterable[MediaView]) -> Summary:
     """The aggregate of media in their order. Safety fails closed: what was not moderated is not safe, and what the
-    backend knows to be `unsafe` is not either."""
+    backend knows to be unsafe is not either."""
     views = tuple(media)
-    has_unsafe = not {v.media_id for v in views}.isdisjoint(unsafe)
+    has_unsafe = any(v.unsafe for v in views)
     found = [insight for v in views for insight in v.insights]
     tags = [i.tags for i in found if isinstance(i, Tagging)]
     scenes = [i.scenes for i in found if isinstance(i, SceneRecognition)]

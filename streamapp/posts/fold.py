@@ -134,11 +134,13 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
 
 
 def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
-    """Every media of a post that was changed: what its row copies from the post is to be read again, or it left."""
-    if not _changes_media(event, after):
-        return
+    """Every media of a post that was changed: what its row copies from the post is to be read again, or it left. Of a
+    trigger at least those that it holds unsafe."""
+    concerned: Iterable[str] = event.unsafe if isinstance(event, Triggered) else ()
+    if _changes_media(event, after):
+        concerned = dict.fromkeys((*after.media, *after.gone))
     left = removed(after)
-    for media_id in dict.fromkeys((*after.media, *after.gone)):
+    for media_id in concerned:
         if (row := rows(media_id)) is not None:
             yield media_changed(after, row, removed=media_id in left)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from streamapp.events import SERVICES, MediaChanged, MediaView, Missing, Service, ServiceFailed
 from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.state import Media, Post
 
 
-def view(row: Media) -> MediaView:
-    """The media with its insights in the order of the services."""
+def view(row: Media, *, unsafe: Collection[str] = ()) -> MediaView:
+    """The media with its insights in the order of the services. unsafe: media that the backend holds so."""
     details = [(service, row.detail(service)) for service in SERVICES]
     return MediaView(
         media_id=row.media_id,
@@ -23,6 +25,7 @@ def view(row: Media) -> MediaView:
         user_id=row.user_id,
         job_id=row.job_id,
         at=max([row.at, *(detail.answered_at or detail.error_at or 0 for _, detail in details)]),
+        unsafe=row.media_id in unsafe,
     )
 
 
@@ -31,7 +34,7 @@ def media_changed(post: Post, row: Media, *, answered: tuple[Service, ...] = (),
     return MediaChanged(
         post_id=row.post_id,
         revision=post.revision,
-        media=view(row),
+        media=view(row, unsafe=post.unsafe),
         answered=answered,
         closed=bool(post.timed_out) or row.brief.settled,
         removed=removed,

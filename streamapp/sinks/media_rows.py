@@ -11,6 +11,8 @@ from streamapp.events import (
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
+    Insight,
+    Label,
     MediaView,
     Moderation,
     SceneRecognition,
@@ -182,7 +184,18 @@ def _known(view: MediaView) -> _Known:
                 known.vector = insight.vector
             case FaceDetection():
                 known.faces = insight.faces
-        if isinstance(insight, Tagging | SceneRecognition):
-            for label in insight.tags if isinstance(insight, Tagging) else insight.scenes:
-                known.scores[label.name] = max(label.score, known.scores.get(label.name, 0.0))
+        for label in _labels(insight):
+            known.scores[label.name] = max(label.score, known.scores.get(label.name, 0.0))
+    if view.unsafe:
+        known.safe, known.unsafe = False, True
     return known
+
+
+def _labels(insight: Insight) -> tuple[Label, ...]:
+    """What names things in the image."""
+    match insight:
+        case Tagging():
+            return insight.tags
+        case SceneRecognition():
+            return insight.scenes
+    return ()

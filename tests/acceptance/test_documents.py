@@ -120,6 +120,39 @@ async def test_sync_hints(system: System, backend: Backend, images: str, post_id
     assert len(await system.dead_letters()) == letters
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"operation": "delete", "indexType": "post_search", "documentId": "{}"},
+        {"indexName": "post_search", "operation": "DELETE", "documentId": "{}"},
+        {"tableName": "read_model_post_search", "operation": "DELETE", "recordId": "{}", "data": "null"},
+    ],
+    ids=["index type", "index name", "table name"],
+)
+async def test_a_post_that_is_to_leave_its_index_is_deleted(
+    backend: Backend, images: str, post_id: int, form: Fields
+) -> None:
+    media_id = post_id + 1
+    await backend.add_post(post_id, 15, "Deleted", {media_id: f"{images}/forest.jpg"})
+    await backend.request_image(post_id, media_id, f"{images}/forest.jpg")
+    await aggregates(backend, post_id)
+    documents = [("post_search", post_id), ("media_search", media_id), ("recommendations_knn", media_id)]
+
+    async def there() -> list[bool]:
+        return [bool(await backend.elasticsearch.exists(index=index, id=str(key))) for index, key in documents]
+
+    async def indexed() -> bool:
+        return all(await there())
+
+    async def gone() -> bool:
+        return not any(await there())
+
+    await until(indexed, what="documents of the post and its media")
+    await backend.send("es-sync-queue", **{name: text.format(post_id) for name, text in form.items()})
+    await until(gone, what="no documents")
+    assert (await backend.story(post_id))["state"] == "deleted"
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_every_dialect_is_read_by_its_consumers(
     system: System, backend: Backend, images: str, post_id: int, dialect: str

@@ -399,6 +399,19 @@ def test_what_one_trigger_knew_to_be_unsafe_stays_so() -> None:
         assert world.payloads[-1].summary.is_safe is False
 
 
+def test_the_rows_of_media_that_a_trigger_holds_unsafe_say_so_whenever_it_comes() -> None:
+    unsafe = replace(triggered("201", "202"), unsafe=("201",))
+    early, late = World(), World()
+    early.tell(registered("201"), unsafe, registered("202", clock=9))
+    early.answer_all()
+    late.tell(registered("201"), registered("202", clock=9))
+    late.answer_all()
+    late.tell(unsafe)
+    for world in (early, late):
+        told = {row.media.media_id: row.media.unsafe for row in world.told if isinstance(row, MediaChanged)}
+        assert told == {"201": True, "202": False}
+
+
 def test_a_total_alone_does_not_bring_removed_media_back() -> None:
     world = World()
     world.tell(registered("201"), registered("202"), update(60, "201"), triggered(clock=70, total=1))

@@ -352,6 +352,14 @@ def test_only_what_is_safe_and_has_a_vector_is_recommended(answers: tuple[Insigh
     assert bool(made_rows(media_changed(view(answers=answers))).rows[RECOMMENDATIONS]) is recommended
 
 
+def test_what_the_backend_holds_unsafe_is_so_and_not_recommended() -> None:
+    change = media_changed(replace(view(answers=insights()), unsafe=True))
+    values = made(change, MEDIA_INSIGHTS)
+    assert (values["status"], values["is_safe"]) == ("UNSAFE", False)
+    assert made(change, MEDIA_SEARCH)["is_safe"] is False
+    assert made_rows(change).rows[RECOMMENDATIONS] == []
+
+
 @pytest.mark.parametrize(
     ("answers", "status", "safe"),
     [

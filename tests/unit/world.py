@@ -113,6 +113,7 @@ class World:
     open: OpenPost | None = None
     tasks: list[Task] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    told: list[Change] = field(default_factory=list)  # changes, and those of rows only
     position: int = -1  # in the log
 
     def tell(self, *events: Event) -> Folded:
@@ -124,6 +125,7 @@ class World:
             self.media.update(folded.media)
             self.tasks += folded.tasks
             self.changes += folded.changes
+            self.told += (*folded.changes, *folded.rows)
         return folded
 
     def answer_all(self, *, but: tuple[str, ...] = ()) -> None:
