@@ -22,11 +22,11 @@ from elasticsearch import AsyncElasticsearch
 
 from streamapp.rebuild.documents import INDEXERS, rebuild
 from streamapp.sinks.bulk import Entry, Operation, requests
+from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.documents import document, encode, select
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import BY_NAME, LIVE, connect, create
 from streamapp.sinks.migrations import migrate
-from streamapp.sinks.postgres import Pool, open_pool
 
 MEDIA = BY_NAME["media_search"]
 BATCH = 100  # rows that change at once, in steady state
@@ -126,7 +126,7 @@ async def _made(pool: Pool, alias: str, keys: Sequence[int]) -> list[Operation]:
     return [
         Operation(
             entry=Entry(table_name=MEDIA.table, pk=row["media_id"], target=LIVE, version=version, attempts=1),
-            alias=alias,
+            index=alias,
             document=encode(document(MEDIA, dict(row))),
         )
         for row in found

@@ -33,8 +33,9 @@ from streamapp.events import (
     Tagging,
 )
 from streamapp.resources import CHANGES_A_BATCH
+from streamapp.sinks.database import open_pool
 from streamapp.sinks.migrations import migrate
-from streamapp.sinks.postgres import ReadModels, open_pool
+from streamapp.sinks.postgres import ReadModels
 from streamapp.sinks.readmodels import FEED, READ_MODELS
 
 PER_POST = 4

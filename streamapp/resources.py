@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,16 +22,19 @@ from streamapp.media.cache import Pictures
 from streamapp.media.fetch import Fetcher
 from streamapp.names import DEAD_LETTERS
 from streamapp.settings import Settings
+from streamapp.sinks.database import open_pool
+from streamapp.sinks.hints import Hints
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import connect
-from streamapp.sinks.postgres import ReadModels, open_pool
+from streamapp.sinks.parts import database_id
+from streamapp.sinks.postgres import ReadModels
 
 logger = logging.getLogger(__name__)
 
 PICTURE_CACHE = 256 * 2**20  # bytes of decoded pixels kept for the agents that share a picture
 CHANGES_A_BATCH = 100
 AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the backend's
-TEND_EVERY = 10.0  # seconds between looks at feeds and users, which change without a change of a post
+TEND_EVERY = 10.0  # seconds between looks at what changes without a message: the backend's rows, users, feeds
 RESTART_AFTER = 2.0  # seconds until background work that failed starts again
 
 
@@ -42,6 +45,7 @@ class Resources:
     pictures: Pictures
     read_models: ReadModels
     indexer: Indexer
+    hints: Hints
     backlog: Backlog
     elasticsearch: AsyncElasticsearch
 
@@ -81,12 +85,14 @@ class Resources:
         logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # else a line for every request
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
         self.indexer = Indexer(self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix)
+        self.hints = Hints(self.pool, self.elasticsearch, prefix=settings.index_prefix, again=settings.sync_rereads)
         self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
         self.loaded = True
         self.backlog = Backlog(settings)
         self._background = [
             asyncio.create_task(self._keep("backlog", self.backlog.run), name="backlog"),
             asyncio.create_task(self._keep("indexer", self.indexer.run), name="indexer"),
+            asyncio.create_task(self._keep("hints", self.hints.run), name="hints"),
             asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
             asyncio.create_task(self._keep("tending", self._tend), name="tending"),
         ]
@@ -146,6 +152,16 @@ class Resources:
         """What rows of a post wait for, or why that is unknown."""
         try:
             return [dataclasses.asdict(row) for row in await self.read_models.awaiting(post_id)]
+        except Unavailable as exc:
+            return {"unknown": str(exc)}
+
+    async def hints_of(self, post_id: str, media_ids: Sequence[str]) -> Any:
+        """What the backend told of the rows of a post that is not so yet, or why that is unknown."""
+        keys = [database_id(text) for text in (post_id, *media_ids)]
+        if keys[0] is None:
+            return []
+        try:
+            return await self.hints.of_post(keys[0], [key for key in keys[1:] if key is not None])
         except Unavailable as exc:
             return {"unknown": str(exc)}
 

@@ -38,6 +38,20 @@ def _known_tables(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+_REVISIONS_OF_MEDIA = {"read_model_media_search", "media_ai_insights"}
+_NEED_ONE = {"read_model_face_search", "read_model_recommendations_knn"}
+
+
+def _sound_tables(value: tuple[str, ...]) -> tuple[str, ...]:
+    """A media may have no row in some tables, so that its rows in others say which of its revisions is the newest."""
+    _known_tables(value)
+    if (lone := _NEED_ONE & set(value)) and not _REVISIONS_OF_MEDIA & set(value):
+        raise ValueError(f"{' and '.join(sorted(lone))}: not without {' or '.join(sorted(_REVISIONS_OF_MEDIA))}")
+    if "media_detected_faces" in value and "media_ai_insights" not in value:
+        raise ValueError("media_detected_faces: not without media_ai_insights, which it refers to")
+    return value
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -113,8 +127,12 @@ class Settings(BaseSettings):
         0.70, ge=-1, le=1, description="Not in use yet: raw cosine from which a user is suggested."
     )
 
-    sink_tables: Annotated[CommaList, AfterValidator(_known_tables)] = Field(
-        READ_MODELS, description="Read models and AI tables this application writes. Comma list."
+    sink_tables: Annotated[CommaList, AfterValidator(_sound_tables)] = Field(
+        READ_MODELS,
+        description="Read models and AI tables this application writes; the others are the backend's. Comma list. "
+        "media_detected_faces only together with media_ai_insights; read_model_face_search and "
+        "read_model_recommendations_knn only together with that or read_model_media_search, whose rows say which "
+        "revision of a media is the newest.",
     )
     feed_users: int = Field(
         100, ge=0, description="A public post enters the feeds of so many active users, the last who joined."

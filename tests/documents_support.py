@@ -15,9 +15,10 @@ from elasticsearch import AsyncElasticsearch, NotFoundError
 from pgvector import Vector
 
 from streamapp.sinks import documents, indices
+from streamapp.sinks.database import Pool
+from streamapp.sinks.hints import Hints
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import LIVE, Index, Target
-from streamapp.sinks.postgres import Pool
 
 TIME = "2026-01-02T03:04:05.678000Z"
 COUNTED = {  # a column of each that users see change
@@ -163,8 +164,8 @@ async def own_indices(client: AsyncElasticsearch, *names: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def running(*indexers: Indexer) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(indexer.run()) for indexer in indexers]
+async def running(*workers: Indexer | Hints) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         yield
     finally:

@@ -32,8 +32,8 @@ from streamapp.events import (
     service_of,
 )
 from streamapp.settings import READ_MODELS
+from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.migrations import migrate
-from streamapp.sinks.postgres import Pool, open_pool
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -171,7 +171,7 @@ async def fresh_pool(url: str, *, max_size: int = 6) -> AsyncIterator[Pool]:
     """A pool on a migrated database, all tables empty."""
     pool = await open_pool(url, max_size=max_size)
     await pool.execute(
-        "TRUNCATE users, posts, post_media, es_outbox, awaiting, deleted_posts, deleted_media, "
+        "TRUNCATE users, posts, post_media, es_outbox, awaiting, deleted_posts, deleted_media, backend_gone, "
         f"{', '.join(READ_MODELS)} CASCADE"
     )
     try:

@@ -174,6 +174,22 @@ $$;
 -- Only one document has it, and there without a default.
 ALTER TABLE read_model_media_search ALTER COLUMN media_type SET DEFAULT 'IMAGE';
 
+-- Both documents let a backend say that it does not know whether a media is safe: then it is not.
+CREATE OR REPLACE FUNCTION is_safe_when_moderated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.is_safe := false;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER is_safe_when_moderated BEFORE INSERT OR UPDATE ON read_model_media_search
+FOR EACH ROW WHEN (NEW.is_safe IS NULL) EXECUTE FUNCTION is_safe_when_moderated();
+CREATE OR REPLACE TRIGGER is_safe_when_moderated BEFORE INSERT OR UPDATE ON read_model_recommendations_knn
+FOR EACH ROW WHEN (NEW.is_safe IS NULL) EXECUTE FUNCTION is_safe_when_moderated();
+
+-- Revisions are a post's own: two posts that name one media do not wait for each other.
+ALTER TABLE awaiting DROP CONSTRAINT awaiting_pkey, ADD PRIMARY KEY (table_name, pk, post_id);
+ALTER TABLE awaiting ADD COLUMN IF NOT EXISTS reported_at TIMESTAMPTZ; -- when it was said that it has waited for long
+
 -- One of the documents keeps vectors as JSON text. An index of neighbours costs far more than the row it is for, so
 -- there is one where neighbours are looked for: similar images are what the recommendations are made for, and the same
 -- vectors in the media search and in the AI tables have none.
@@ -209,6 +225,32 @@ $$;
 ALTER TABLE read_model_media_search SET (fillfactor = 50);
 ALTER TABLE read_model_recommendations_knn SET (fillfactor = 50);
 ALTER TABLE read_model_face_search SET (fillfactor = 50);
+
+-- What rows of ours name and the backend no longer has, since when; a user also who counts as deleted there.
+CREATE TABLE IF NOT EXISTS backend_gone (
+    what TEXT NOT NULL, -- post, media or user
+    id BIGINT NOT NULL,
+    since TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (what, id)
+);
+CREATE INDEX IF NOT EXISTS backend_gone_since ON backend_gone (what, since, id);
+
+-- The revision that ended a post or media because the backend had it no longer: nobody said that it was deleted, so
+-- when the backend has it again this ends nothing.
+ALTER TABLE deleted_posts ADD COLUMN IF NOT EXISTS swept BIGINT;
+ALTER TABLE deleted_media ADD COLUMN IF NOT EXISTS swept BIGINT;
+
+-- Where somebody is on an image: to take them out again.
+CREATE INDEX IF NOT EXISTS idx_rms_detected ON read_model_media_search USING gin (detected_user_ids)
+WHERE detected_user_ids IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_rms_identified ON read_model_media_search USING gin (identified_user_ids)
+WHERE identified_user_ids IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_rps_detected ON read_model_post_search USING gin (all_detected_user_ids)
+WHERE all_detected_user_ids IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_mdf_suggested_user ON media_detected_faces (suggested_user_id)
+WHERE suggested_user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_mdf_nobody ON media_detected_faces (id)
+WHERE identified_user_id IS NULL AND suggested_user_id IS NULL AND status <> 'UNIDENTIFIED';
 
 -- Their changes go to the outbox, and rows that were there before the trigger at once.
 DO $$

@@ -14,8 +14,7 @@ ALTER TABLE es_outbox ADD COLUMN IF NOT EXISTS target TEXT NOT NULL DEFAULT 'liv
 ALTER TABLE es_outbox DROP CONSTRAINT IF EXISTS es_outbox_pkey;
 ALTER TABLE es_outbox ADD PRIMARY KEY (table_name, pk, target);
 DROP INDEX IF EXISTS es_outbox_version;
-CREATE INDEX IF NOT EXISTS es_outbox_order ON es_outbox (target, version);
-ALTER TABLE es_outbox SET (fillfactor = 60); -- a lease rewrites the entry: beside the old one it touches no index
+CREATE INDEX IF NOT EXISTS es_outbox_order ON es_outbox (target, leased_until, version, table_name);
 
 -- As if rows had just changed: an entry for each in every target of their table. The version of an existing entry is
 -- drawn again under its lock, so it only grows. SECURITY DEFINER: whoever writes a read model needs no right on the
@@ -57,17 +56,47 @@ BEGIN
 END
 $$;
 
--- Rows that the backend told of, to be looked at again: one that is not there yet may come, and where the backend's
--- tables have no triggers one that is there may still change.
+-- TRUNCATE fires no trigger of rows: while the keys are still there, all of them are entered.
+CREATE OR REPLACE FUNCTION es_outbox_put_all() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    keys BIGINT[];
+BEGIN
+    EXECUTE format('SELECT array_agg(%I) FROM %s', TG_ARGV[0], TG_RELID::regclass) INTO keys;
+    PERFORM es_outbox_enter(TG_TABLE_NAME, keys);
+    RETURN NULL;
+END
+$$;
+DO $$
+DECLARE
+    model TEXT;
+    key TEXT;
+BEGIN
+    FOR model, key IN
+        VALUES ('read_model_media_search', 'media_id'), ('read_model_post_search', 'post_id'),
+            ('read_model_user_search', 'user_id'), ('read_model_face_search', 'id'),
+            ('read_model_recommendations_knn', 'media_id'), ('read_model_feed_personalized', 'id'),
+            ('read_model_known_faces', 'user_id')
+    LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER es_outbox_truncate BEFORE TRUNCATE ON %I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION es_outbox_put_all(%L)', model, key
+        );
+    END LOOP;
+END
+$$;
+
+-- Rows that the backend told of, to be looked at again: one that is not there yet may come, one that is not gone yet
+-- may go, and where the backend's tables have no triggers one that is there may still change.
 CREATE TABLE IF NOT EXISTS es_hints (
     table_name TEXT NOT NULL,
     pk BIGINT NOT NULL,
     bulk BOOLEAN NOT NULL,               -- pk is a post, all its rows are meant
-    wanted BOOLEAN NOT NULL,             -- there should be a row
+    wanted BOOLEAN NOT NULL,             -- there should be a row; else it should be gone
     again BOOLEAN NOT NULL,              -- read it again though it is there
     since TIMESTAMPTZ NOT NULL DEFAULT now(),
     looks INTEGER NOT NULL DEFAULT 0,
-    next_look TIMESTAMPTZ NOT NULL,      -- infinity: it never came, and that was reported
+    next_look TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (table_name, pk, bulk)
 );
 CREATE INDEX IF NOT EXISTS es_hints_due ON es_hints (next_look);

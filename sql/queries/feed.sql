@@ -7,11 +7,13 @@ WITH media AS (
         p.visibility = 'PUBLIC' AND p.status = 'PUBLISHED' AS shown,
         ARRAY(SELECT DISTINCT unnest(m.ai_tags)) AS tags,
         extract(epoch FROM m.created_at - TIMESTAMPTZ '2025-01-01T00:00:00Z') / 86400 AS freshness,
-        0.25 * floor(log(2, 1 + greatest(0, coalesce(m.reaction_count, 0) + 2 * coalesce(m.comment_count, 0)
-            + 3 * coalesce(m.save_count, 0) + coalesce(m.view_count, 0) / 20)::numeric)) AS engagement
+        0.25 * floor(log(2, 1 + greatest(0, coalesce(m.reaction_count, 0)::numeric
+            + 2 * coalesce(m.comment_count, 0)::numeric + 3 * coalesce(m.save_count, 0)::numeric
+            + (coalesce(m.view_count, 0) / 20)::numeric))) AS engagement
     FROM read_model_media_search m
     JOIN posts p ON p.post_id = m.post_id
     WHERE m.media_id = ANY($1::bigint[]) AND m.is_safe AND m.created_at > now() - interval '7 days'
+        AND isfinite(m.created_at) -- what is always the newest has no place among others
 ), readers AS (
     -- Ids are given in the order of joining.
     SELECT user_id FROM users WHERE account_status = 'ACTIVE' ORDER BY user_id DESC LIMIT $2
@@ -72,10 +74,11 @@ WITH media AS (
 SELECT count(*) FROM (SELECT * FROM kept UNION ALL SELECT * FROM gone) AS changed
 
 -- live_media --
--- What can have items, in the order of an index; $1 and $2 are the last ones seen.
-SELECT created_at, media_id, post_id FROM read_model_media_search
-WHERE created_at > now() - interval '7 days' AND (created_at, media_id) > ($1::timestamptz, $2::bigint)
-ORDER BY created_at, media_id
+-- What can have items, in the order of an index; $1 and $2 are the last ones seen. The time as text: Python has not all
+-- of them.
+SELECT created_at::text AS created_at, media_id, post_id FROM read_model_media_search
+WHERE created_at > now() - interval '7 days' AND (created_at, media_id) > ($1::text::timestamptz, $2::bigint)
+ORDER BY read_model_media_search.created_at, media_id
 LIMIT $3
 
 -- expire --
@@ -88,3 +91,7 @@ WITH gone AS (
     RETURNING 1
 )
 SELECT count(*) FROM gone
+
+-- live_media_of_posts --
+SELECT media_id FROM read_model_media_search
+WHERE post_id = ANY($1::bigint[]) AND created_at > now() - interval '7 days'

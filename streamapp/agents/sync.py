@@ -14,7 +14,7 @@ from streamapp.contracts import SyncRequest
 from streamapp.contracts.streams import SYNC
 from streamapp.events import encode
 from streamapp.names import POST_EVENTS
-from streamapp.sinks.hints import UnknownRow, hint
+from streamapp.sinks.hints import UnknownRow
 from streamapp.times import now
 
 logger = logging.getLogger(__name__)
@@ -30,14 +30,7 @@ async def handle(event: EventT[Any]) -> None:
         fact = fact_of(request, clock=entry_id_of(event), at=now())
         await app.outbox.send(POST_EVENTS, key=fact.post_id, value=encode(fact))
     try:
-        await hint(
-            app.resources.pool,
-            request.index,
-            request.document_id,
-            bulk=request.bulk,
-            deleted=deleted,
-            again=app.settings.sync_rereads,
-        )
+        await app.resources.hints.take(request.index, request.document_id, bulk=request.bulk, deleted=deleted)
     except UnknownRow as exc:
         app.refused["hints"] += 1
         logger.warning("hint refused: %s", exc)

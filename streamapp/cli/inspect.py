@@ -37,4 +37,17 @@ def explain(story: dict[str, Any]) -> str:
         lines.append(f"  rows: unknown, {awaiting['unknown']}")
     else:
         lines += [f"  row {r['table_name']}/{r['pk']} waits for {r['awaited']} since {r['since']}" for r in awaiting]
+    hints = story.get("hints") or []
+    if isinstance(hints, dict):
+        lines.append(f"  hints: unknown, {hints['unknown']}")
+    else:
+        lines += [f"  {_hint(told)}" for told in hints]
     return "\n".join(lines)
+
+
+def _hint(told: dict[str, Any]) -> str:
+    rows = f"the media of post {told['pk']}" if told["bulk"] else f"row {told['table_name']}/{told['pk']}"
+    what = "told of, but not there" if told["wanted"] else "told deleted, but there"
+    if not told["reported"]:
+        what = f"told {'of' if told['wanted'] else 'deleted'}, looked at again soon"
+    return f"{rows}: {what}, since {told['since']}"

@@ -34,7 +34,8 @@ def _finish(work: Coroutine[Any, Any, Found], *, as_json: bool) -> None:
 def _show(found: Found, *, as_json: bool) -> None:
     """Print what was found, and exit 1 where something is wrong."""
     good, body, text = found
-    click.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2, default=str).decode() if as_json else text)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS  # of rows by their keys
+    click.echo(orjson.dumps(body, option=options, default=str).decode() if as_json else text)
     raise SystemExit(0 if good else 1)
 
 
@@ -87,7 +88,8 @@ def search(
 def rebuild(name: str, drop_old: bool, give_up: bool, as_json: bool) -> None:
     """Build an index anew from its rows, or the rows from the state, while both are in use.
 
-    Ended anywhere it goes on from there when it is run again. Rows are made from what a running worker tells.
+    Of an index, ended anywhere, it goes on from there when it is run again. Rows are made from what a running worker
+    tells, each time from the first post on; what is right is not touched.
     """
     if give_up and (drop_old or name == ROWS):
         raise click.UsageError("--abandon goes with an index or all, and alone")

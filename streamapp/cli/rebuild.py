@@ -17,8 +17,9 @@ from streamapp.rebuild.agreement import Disagreement
 from streamapp.rebuild.documents import Rebuilt, rebuild
 from streamapp.rebuild.successor import Busy, Successor
 from streamapp.settings import Settings, get_settings
+from streamapp.sinks.database import TROUBLE, Pool, open_pool
 from streamapp.sinks.indices import BY_NAME, connect
-from streamapp.sinks.postgres import TROUBLE, Pool, ReadModels, open_pool
+from streamapp.sinks.postgres import ReadModels
 from streamapp.verify.state import State, StateUnavailable
 
 Found: TypeAlias = tuple[bool, Any, str]
@@ -31,30 +32,36 @@ STOPPED = (Busy, Disagreement, StateUnavailable, Unavailable, *TROUBLE, ApiError
 
 
 async def rebuild_named(name: str, *, drop_old: bool) -> Found:
-    """Rebuild one index, all, or the rows. Bad when it could not be done, or something was refused."""
+    """Rebuild one index, all, or the rows. Bad when one could not be done, or an index refused a document. A row that
+    cannot be written is told, and was refused when its change came: that is no failure of now."""
     settings = get_settings()
+    if name != ROWS:
+        return await _indices(settings, _named(name), drop_old)
     try:
-        return await (_rows(settings) if name == ROWS else _indices(settings, _named(name), drop_old))
+        return await _rows(settings)
     except STOPPED as error:
         text = f"{type(error).__name__}: {error}"
-        return False, {"error": text}, f"{text}\nWhat was done is kept: run it again and it goes on from there."
+        return False, {"error": text}, f"{text}\nWhat was written stays; run again, it begins with the first post."
 
 
 async def abandon(name: str) -> Found:
     """Give up the rebuilds that were begun."""
     settings = get_settings()
-    gone = []
+    gone: list[str] = []
     try:
         async with _servers(settings) as (pool, client):
             for each in _named(name):
                 target = Successor(pool, client, BY_NAME[each], prefix=settings.index_prefix)
                 async with target.alone():
-                    if (index := await target.abandon()) is not None:
-                        gone.append(index)
+                    gone += await target.abandon()
     except STOPPED as error:
         text = f"{type(error).__name__}: {error}"
-        return False, {"error": text}, text
-    return True, {"abandoned": gone}, "\n".join(f"{index} deleted" for index in gone) or "nothing was begun"
+        return False, {"abandoned": gone, "error": text}, "\n".join([*_deleted(gone), text])
+    return True, {"abandoned": gone}, "\n".join(_deleted(gone) or ["nothing was begun"])
+
+
+def _deleted(names: list[str]) -> list[str]:
+    return [f"{name} deleted" for name in names]
 
 
 def _named(name: str) -> list[str]:
@@ -62,17 +69,26 @@ def _named(name: str) -> list[str]:
 
 
 async def _indices(settings: Settings, names: list[str], drop_old: bool) -> Found:
-    done: list[Rebuilt] = []
+    """One after the other; one that cannot be done now does not stop the others, nor hide what was done."""
+    good, body, lines = True, list[dict[str, Any]](), list[str]()
     async with _servers(settings) as (pool, client):
         for name in names:
             progress = Progress(name)
-            index = BY_NAME[name]
-            done.append(
-                await rebuild(pool, client, index, prefix=settings.index_prefix, drop_old=drop_old, progress=progress)
-            )
+            index, prefix = BY_NAME[name], settings.index_prefix
+            try:
+                done = await rebuild(pool, client, index, prefix=prefix, drop_old=drop_old, progress=progress)
+            except STOPPED as error:
+                progress.end()
+                text = f"{type(error).__name__}: {error}"
+                good = False
+                body.append({"index": name, "error": text})
+                lines += [f"{name}: {text}", "  what was done is kept: run it again and it goes on from there"]
+                continue
             progress.end()
-    good = not any(each.agreement and each.agreement.refused for each in done)
-    return good, [dataclasses.asdict(each) for each in done], "\n".join(line for each in done for line in _lines(each))
+            good = good and not (done.agreement and done.agreement.refused)
+            body.append(dataclasses.asdict(done))
+            lines += _lines(done)
+    return good, body, "\n".join(lines)
 
 
 def _lines(done: Rebuilt) -> list[str]:

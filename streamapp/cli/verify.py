@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streamapp.settings import Settings, get_settings
+from streamapp.sinks.database import TROUBLE, open_pool
 from streamapp.sinks.indices import INDICES, connect
 from streamapp.sinks.parts import database_id
-from streamapp.sinks.postgres import TROUBLE, open_pool
 from streamapp.verify.documents import Documents
 from streamapp.verify.findings import EXAMPLES, Findings
+from streamapp.verify.followers import Followers
 from streamapp.verify.posts import Posts
 from streamapp.verify.rejections import Rejections
 from streamapp.verify.results import Results
@@ -26,6 +27,7 @@ from streamapp.verify.state import State, StateUnavailable
 from streamapp.verify.streams import Streams
 
 COMPARED = ("posts", "media", "rows", "documents", "results")
+COMPARED_APART = ("users", "feed items")  # told where there are any
 # Not TimeoutError apart: it is an OSError.
 UNREACHABLE = (StateUnavailable, *TROUBLE, ApiError, TransportError, RedisError, KafkaError)
 
@@ -38,12 +40,12 @@ async def verify(post_id: str | None, *, wait: float) -> tuple[bool, Any, str]:
 async def compare(settings: Settings, post_id: str | None, *, wait: float) -> tuple[bool, Any, str]:
     """The same with given settings; `wait`: seconds that something may be on its way."""
     try:
-        async with _opened(settings, post_id, wait) as (posts, documents):
+        async with _opened(settings, post_id, wait) as (posts, others):
             findings = await (posts.all() if post_id is None else posts.some([post_id]))
             number = None if post_id is None else database_id(post_id)
             if post_id is None or number is not None:
-                for index in documents:
-                    findings.add(await index.all(post=number))
+                for other in others:
+                    findings.add(await other.all(post=number))
     except UNREACHABLE as exc:
         text = f"{type(exc).__name__}: {exc}" if not isinstance(exc, StateUnavailable) else str(exc)
         return False, {"error": text}, f"cannot compare: {text}"
@@ -51,7 +53,9 @@ async def compare(settings: Settings, post_id: str | None, *, wait: float) -> tu
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, post_id: str | None, wait: float) -> AsyncIterator[tuple[Posts, list[Documents]]]:
+async def _opened(
+    settings: Settings, post_id: str | None, wait: float
+) -> AsyncIterator[tuple[Posts, list[Followers | Documents]]]:
     async with AsyncExitStack() as opened:
         state = State(settings.web_address, headers=settings.web_headers)
         opened.push_async_callback(state.close)
@@ -73,8 +77,11 @@ async def _opened(settings: Settings, post_id: str | None, wait: float) -> Async
         yield (
             Posts(state=state, rows=rows, results=results, wait=wait),
             [
-                Documents(pool, client, index, prefix=settings.index_prefix, rejections=rejections, wait=wait)
-                for index in INDICES.values()
+                Followers(pool, tables=settings.sink_tables, wait=wait),
+                *(
+                    Documents(pool, client, index, prefix=settings.index_prefix, rejections=rejections, wait=wait)
+                    for index in INDICES.values()
+                ),
             ],
         )
 
@@ -83,7 +90,9 @@ def report(findings: Findings, post_id: str | None) -> tuple[bool, Any, str]:
     """What was found, for programs and for people."""
     differences = findings.differences
     unknown = post_id is not None and not findings.compared["posts"]
-    counts = {name: findings.compared[name] for name in COMPARED}
+    counts = {name: findings.compared[name] for name in COMPARED} | {
+        name: findings.compared[name] for name in COMPARED_APART if findings.compared[name]
+    }
     body = {
         "differences": [dataclasses.asdict(each) for each in differences],
         "told": [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,8 +18,9 @@ from streamapp.sinks.parts import database_id
 Document: TypeAlias = dict[str, Any]
 
 PAGE = 200  # documents; one with its vector has 6 kB
+IDS_PAGE = 5000
 PATIENCE = 60.0  # seconds that a document may be behind its row, while somebody indexes
-PAUSE = 0.5
+PAUSE = 0.2
 TOLD = 20  # keys in a message
 
 
@@ -38,6 +39,14 @@ class Agreement:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class There:
+    """A document in the index."""
+
+    source: Document
+    version: int
+
+
 class Comparison:
     """The index that is built against the rows it is of. Documents that wait in the outbox are waited for."""
 
@@ -51,37 +60,51 @@ class Comparison:
 
     async def all(self, progress: Callable[[int], None] = lambda rows: None) -> Agreement:
         """Raises Disagreement, and what Successor raises."""
-        rows, documents, last = 0, 0, -(2**63)
-        after = f"SELECT {self.index.key} FROM {self.index.table} WHERE {self.index.key} > $1 ORDER BY 1 LIMIT $2"  # noqa: S608
-        while keys := [row[0] for row in await self.target.pool.fetch(after, last, PAGE)]:
+        compared, documents, last = 0, 0, -(2**63)
+        key, table = self.index.key, self.index.table
+        # A row that comes after the last one of now is written for both indices: there is no end to waiting for those.
+        end = await self.target.pool.fetchval(f"SELECT max({key}) FROM {table}")  # noqa: S608  # names are ours
+        after = f"SELECT {key} FROM {table} WHERE {key} > $1 AND {key} <= $3 ORDER BY 1 LIMIT $2"  # noqa: S608
+        while keys := [row[0] for row in await self.target.pool.fetch(after, last, PAGE, end)]:
             documents += await self._agree(keys)
-            rows, last = rows + len(keys), keys[-1]
-            progress(rows)
+            compared, last = compared + len(keys), keys[-1]
+            progress(compared)
         await self.target.client.indices.refresh(index=self.target.next)
         await self._no_others()
+        rows = documents + len(self.refused)
         return Agreement(rows=rows, documents=documents, refused=self.refused, digest=self._hash.hexdigest())
 
     async def _agree(self, keys: Sequence[int]) -> int:
-        """Wait until these are equal; how many documents there are of them."""
+        """Wait until each of these was equal once; how many documents there are of them.
+
+        One that is never equal, because its row changes faster than it is written, counts as soon as a later version
+        is there than the one that waited when it was first seen to differ.
+        """
         end = time.monotonic() + self.patience
+        agreed, awaited = dict[int, Document](), dict[int, int]()
+        differing = list(keys)
         while True:
-            made, there = await self._made(keys), await self._there(keys)
-            differing = [key for key in keys if not same(self.index, made.get(key), there.get(key))]
+            made, there = await asyncio.gather(self._made(differing), self._there(differing))
+            agreed |= {key: found.source for key, found in there.items() if self._follows(key, found, made, awaited)}
+            differing = [key for key in differing if key not in agreed and (key in made or key in there)]
             behind = await self.target.behind(differing) if differing else {}
-            refused = {key: error for key, error in behind.items() if error is not None}
+            refused = {key: each.refused for key, each in behind.items() if each.refused is not None}
+            self.refused |= refused
             if not (differing := [key for key in differing if key not in refused]):
                 break
             if time.monotonic() > end:
                 raise Disagreement(f"{self.target.next} differs from the rows {_listed(differing)}")
             if unknown := [key for key in differing if key not in behind]:
                 await self.target.enter(unknown)
+            awaited = {key: each.version for key, each in behind.items()} | awaited
             await asyncio.sleep(PAUSE)
-        self.refused |= refused
-        for key, one in made.items():
-            if key not in refused:
-                told = {name: value for name, value in one.items() if name not in self._vectors}
-                self._hash.update(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
-        return len(there)
+        for _, one in sorted(agreed.items()):
+            told = {name: value for name, value in one.items() if name not in self._vectors}
+            self._hash.update(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
+        return len(agreed)
+
+    def _follows(self, key: int, found: There, made: Mapping[int, Document], awaited: Mapping[int, int]) -> bool:
+        return same(self.index, made.get(key), found.source) or (key in awaited and found.version >= awaited[key])
 
     async def _no_others(self) -> None:
         """Documents without a row leave, or it is told that they do not."""
@@ -91,7 +114,7 @@ class Comparison:
             found = await self.target.client.search(
                 index=self.target.next,
                 query={"match_all": {}},
-                size=PAGE,
+                size=IDS_PAGE,
                 sort=[{self.index.key: "asc"}],
                 search_after=after,
                 source=False,
@@ -109,9 +132,15 @@ class Comparison:
 
     async def _made(self, keys: Sequence[int]) -> dict[int, Document]:
         rows = await self.target.pool.fetch(select(self.index), keys)
-        return {row[self.index.key]: orjson.loads(encode(document(self.index, dict(row)))) for row in rows}
+        return {row[self.index.key]: self._as_read(document(self.index, dict(row))) for row in rows}
 
-    async def _there(self, keys: Sequence[int]) -> dict[int, Document]:
+    def _as_read(self, one: Document) -> Document:
+        """A document as it comes out of JSON, but for its vectors: those are compared as they are."""
+        vectors = {name: one.pop(name) for name in self._vectors & one.keys()}
+        rest: Document = orjson.loads(encode(one))
+        return rest | vectors
+
+    async def _there(self, keys: Sequence[int]) -> dict[int, There]:
         """The documents as they are now, without the wait for a refresh, and with their vectors, for which the client
         has no name here."""
         answer = await self.target.client.perform_request(
@@ -120,7 +149,11 @@ class Comparison:
             headers={"content-type": "application/json", "accept": "application/json"},
             body={"ids": [str(key) for key in keys]},
         )
-        return {int(each["_id"]): each["_source"] for each in answer["docs"] if each.get("found")}
+        return {
+            int(each["_id"]): There(source=each["_source"], version=each["_version"])
+            for each in answer["docs"]
+            if each.get("found")
+        }
 
 
 def _listed(keys: Sequence[object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,16 +12,17 @@ from typing import TypeAlias
 from elasticsearch import AsyncElasticsearch
 
 from streamapp.rebuild.agreement import PATIENCE, Agreement, Comparison
-from streamapp.rebuild.successor import Successor
+from streamapp.rebuild.successor import Busy, Successor
+from streamapp.sinks.database import Pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import NEXT, Index
-from streamapp.sinks.postgres import Pool
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is done, how many rows of it, and of how many."""
 
 INDEXERS = 2  # one makes documents while the server works on those of the other
-POLL = 0.2
+SHORTEST = 0.05  # seconds between looks at what is left, which are counted; they get longer
+POLL = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,13 @@ async def rebuild(
     async with target.alone():
         name, resumed = await target.begin()
         agreement: Agreement | None = None
-        if not await target.searched(name):
+        if await target.searched(name):
+            await target.release(name)
+        else:
             async with _indexing(target):
                 await _write(target, progress)
                 agreement = await _compare(target, patience, progress)
-            await target.swap(name)
-        await target.release()
+                await _swap(target, name, patience)
         dropped = await target.drop_old() if drop_old else []
     return Rebuilt(index=index.name, name=name, resumed=resumed, agreement=agreement, dropped=dropped)
 
@@ -68,22 +71,28 @@ async def _write(target: Successor, progress: Progress) -> None:
     compares: it may never be nothing."""
     total = await _rows(target)
     while await target.seed():
-        progress("written", await _written(target, total), total)
-    last = await target.last_version()
-    while await target.waiting(last):
-        progress("written", await _written(target, total), total)
-        await asyncio.sleep(POLL)
+        progress("written", max(0, await target.seeded(total) - await target.waiting()), total)
+    last, pause = await target.last_version(), SHORTEST
+    while left := await target.waiting(last):
+        progress("written", max(0, total - left), total)
+        await asyncio.sleep(pause)
+        pause = min(POLL, 2 * pause)
     progress("written", total, total)
-
-
-async def _written(target: Successor, total: int) -> int:
-    return max(0, await target.seeded(total) - await target.waiting())
 
 
 async def _compare(target: Successor, patience: float, progress: Progress) -> Agreement:
     total = await _rows(target)
     comparison = Comparison(target, patience=patience)
     return await comparison.all(lambda rows: progress("compared", rows, max(rows, total)))
+
+
+async def _swap(target: Successor, name: str, patience: float) -> None:
+    """Put it in its place when its queue is empty; not now, where that does not come."""
+    end = time.monotonic() + patience
+    while not await target.swap(name):
+        if time.monotonic() > end:
+            raise Busy(f"{await target.waiting()} documents of {name} are still to be written")
+        await asyncio.sleep(SHORTEST)
 
 
 async def _rows(target: Successor) -> int:

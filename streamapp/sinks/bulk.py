@@ -28,17 +28,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """An entry with what is sent for it; `document` is None where the row is gone."""
+    """An entry with what is sent for it; `document` is None where the row is gone.
+
+    `index` is no alias: what comes late must not reach another index than the one that was there when the row was
+    read. And a versioned deletion would make an index of the alias's name where there is none, whatever is required.
+    """
 
     entry: Entry
-    alias: str
+    index: str
     document: bytes | None
 
     def lines(self) -> list[bytes]:
         """The lines of a bulk request. External versions make any order and repetition of requests harmless."""
         action = "index" if self.document is not None else "delete"
         meta = {
-            "_index": self.alias,
+            "_index": self.index,
             "_id": str(self.entry.pk),
             "version": self.entry.version,
             "version_type": "external",
@@ -82,8 +86,10 @@ def verdict(item: Mapping[str, Any]) -> tuple[Verdict, str]:
         return Verdict.DONE, ""
     if status == 409:
         return Verdict.STALE, ""
-    # Only 400 is about the document itself. A missing index (404), a block (403), a full queue (429) pass.
-    return Verdict.REJECTED if status == 400 else Verdict.LATER, reason(status, error)
+    # Only 400 is about the document itself, unless the index is closed. A missing index (404), a block (403), a full
+    # queue (429) pass.
+    of_document = status == 400 and not (isinstance(error, Mapping) and error.get("type") == "index_closed_exception")
+    return Verdict.REJECTED if of_document else Verdict.LATER, reason(status, error)
 
 
 def reason(status: int, error: Any) -> str:

@@ -11,17 +11,18 @@ import datetime as dt
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from streamapp.sinks import hints, sql
-from streamapp.sinks.bulk import LARGEST_DOCUMENT_BYTES, Entry, Operation, Verdict, requests, verdict
+from streamapp.sinks import sql
+from streamapp.sinks.bulk import Entry, Operation, Verdict
+from streamapp.sinks.database import TROUBLE, Pool
 from streamapp.sinks.documents import document, encode, select
-from streamapp.sinks.indices import INDICES, LIVE, NEXT, Target, check
-from streamapp.sinks.postgres import TROUBLE, Pool
+from streamapp.sinks.indices import INDICES, LIVE, NEXT, Target, check, resolve
+from streamapp.sinks.sending import Rests, Ruling, backoff, send
 
 logger = logging.getLogger(__name__)
 
@@ -29,19 +30,21 @@ logger = logging.getLogger(__name__)
 DeadLetter: TypeAlias = Callable[[str, int, int, bytes, str], Awaitable[None]]
 
 CHANNEL = "es_outbox"
-LONGEST_WAIT = 10.0  # seconds
 NEVER = float("inf")
 
 RESTORED = "the index has newer versions than the database draws; was it restored? run: streamapp rebuild all"
-_HOW = {"differs": "has another definition than this release", "missing": "is missing"}
+_HOW = {
+    "differs": "has another definition than this release",
+    "missing": "is missing",
+    "occupied": "is an index of somebody else's",
+}
 
 
 class Indexer:
     """Follows the outbox. Its attributes say how it is.
 
-    `counts` by verdict, of documents that an index in the making refused, and of rows told of that never came (absent);
-    `last_error` of a server or of an entry that is tried again; `waiting_since` (seconds since the epoch) while a
-    server is not there.
+    `counts` by verdict, and of documents that an index in the making refused; `last_error` of a server or of an entry
+    that is tried again; `waiting_since` (seconds since the epoch) while a server is not there.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Indexer:
         self.waiting_since: float | None = None
         self._sql = sql.queries("outbox")
         self._selects = {table: select(INDICES[table]) for table in self.tables}
-        self._next_look = 0.0
+        self._rests = Rests()
 
     async def run(self) -> None:
         """Index for ever. A server that is not there is waited for, without limit."""
@@ -84,14 +87,13 @@ class Indexer:
                     await self._compare_definitions()
                     while True:
                         taken = await self.step()
-                        await self._look_again()
                         failures = 0
                         self._well()
                         if taken < self.batch:
                             await woken()
             except (*TROUBLE, ApiError, TransportError) as error:
                 self._unwell(error)
-                await asyncio.sleep(_wait(failures))
+                await asyncio.sleep(backoff(failures))
                 failures += 1
 
     async def step(self) -> int:
@@ -99,21 +101,45 @@ class Indexer:
 
         Raises elasticsearch.ApiError, elasticsearch.TransportError, OSError or asyncpg's errors.
         """
-        found = await self.pool.fetch(self._sql["lease"], self.batch, self.tables, self.lease, self.targets)
+        tables = [self._rests.awake(self.tables, target) if target in self.targets else [] for target in (LIVE, NEXT)]
+        found = await self.pool.fetch(self._sql["lease"], self.batch, *tables, self.lease)
         entries = [Entry(**entry) for entry in found]
         if not entries:
             return 0
         try:
-            operations = await self._read(entries)
+            # First the indices, then the rows: what is read goes nowhere else. An index that takes their place later
+            # has the later changes of its rows in the outbox.
+            indices = await resolve(self.client, {self._alias(entry) for entry in entries})
+            lost = await self._without_orphans([entry for entry in entries if self._alias(entry) not in indices])
+            operations = await self._read([entry for entry in entries if self._alias(entry) in indices], indices)
             verdicts = await self._bulk(operations)
         except (ApiError, TransportError) as error:
             with suppress(*TROUBLE):  # else the lease ends by itself
-                await self._again([(entry, 0.0, str(error)) for entry in entries])
+                await self._again([(entry, backoff(entry.attempts), str(error)) for entry in entries])
             raise
+        operations += [Operation(entry=entry, index="", document=None) for entry in lost]
+        verdicts += [(Verdict.LATER, f"there is no index {self._alias(entry)}") for entry in lost]
+        self._rests.note(operations, verdicts)
         await self._finish(operations, verdicts)
         return len(entries)
 
-    async def _read(self, entries: Sequence[Entry]) -> list[Operation]:
+    def _alias(self, entry: Entry) -> str:
+        return INDICES[entry.table_name].alias(self.prefix, entry.target)
+
+    async def _without_orphans(self, lost: Sequence[Entry]) -> list[Entry]:
+        """Without what was entered, by a transaction that ended late, for an index that has taken its place since:
+        that goes where searches go now."""
+        if not any(entry.target == NEXT for entry in lost):
+            return list(lost)
+        orphans = defaultdict[str, set[int]](set)
+        async with self.pool.acquire() as connection, connection.transaction():
+            for table, pk in await connection.fetch(self._sql["orphans"], *_keys(lost)):
+                orphans[table].add(pk)
+            for table, pks in orphans.items():
+                await connection.execute(self._sql["enter"], table, pks)
+        return [entry for entry in lost if entry.target == LIVE or entry.pk not in orphans[entry.table_name]]
+
+    async def _read(self, entries: Sequence[Entry], indices: Mapping[str, str]) -> list[Operation]:
         """The documents of the entries, of rows as they are after the lease: never older than their version."""
         keys = defaultdict[str, list[int]](list)
         for entry in entries:
@@ -124,27 +150,15 @@ class Indexer:
             for row in await self.pool.fetch(self._selects[table], pks):
                 made[table, row[index.key]] = encode(document(index, dict(row)))
         return [
-            Operation(
-                entry=entry,
-                alias=INDICES[entry.table_name].alias(self.prefix, entry.target),
-                document=made.get((entry.table_name, entry.pk)),
-            )
+            Operation(entry=entry, index=indices[self._alias(entry)], document=made.get((entry.table_name, entry.pk)))
             for entry in entries
         ]
 
-    async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
+    async def _bulk(self, operations: Sequence[Operation]) -> list[Ruling]:
         """The verdicts, in the order of the operations."""
-        verdicts: list[tuple[Verdict, str]] = []
-        for request in requests(operations):
-            if request is None:
-                verdicts.append((Verdict.REJECTED, f"the document is larger than {LARGEST_DOCUMENT_BYTES} bytes"))
-                continue
-            # An index that is missing must be missed, not made without its definition.
-            answer = await self.client.bulk(operations=request, require_alias=True)  # type: ignore[arg-type]  # bytes
-            verdicts += [verdict(item) for item in answer["items"]]
-        return verdicts
+        return await send(self.client, operations)
 
-    async def _finish(self, operations: Sequence[Operation], verdicts: Sequence[tuple[Verdict, str]]) -> None:
+    async def _finish(self, operations: Sequence[Operation], verdicts: Sequence[Ruling]) -> None:
         ruled = defaultdict[Verdict, list[tuple[Operation, str]]](list)
         for operation, (ruling, error) in zip(operations, verdicts, strict=True):
             ruled[ruling].append((operation, error))
@@ -161,7 +175,9 @@ class Indexer:
             await self.pool.execute(self._sql["done"], *_keys(done))
         if stale := [operation.entry for operation, _ in ruled[Verdict.STALE]]:
             await self._draw_again(stale)
-        later = [(operation.entry, _wait(operation.entry.attempts), error) for operation, error in ruled[Verdict.LATER]]
+        later = [
+            (operation.entry, backoff(operation.entry.attempts), error) for operation, error in ruled[Verdict.LATER]
+        ]
         if later:
             await self._again(later)
             if self.last_error is None:
@@ -171,7 +187,7 @@ class Indexer:
     async def _draw_again(self, stale: Sequence[Entry]) -> None:
         """Another version for entries that the index has a newer one of. Once or twice it is another indexer's doing;
         more often, and the database draws versions that it has drawn before."""
-        waits = [0.0 if entry.attempts < 4 else _wait(entry.attempts) for entry in stale]
+        waits = [0.0 if entry.attempts < 4 else backoff(entry.attempts) for entry in stale]
         errors = [None if entry.attempts < 4 else RESTORED for entry in stale]
         await self.pool.execute(self._sql["newer"], *_keys(stale), waits, errors)
         if any(errors):
@@ -188,8 +204,8 @@ class Indexer:
                 # Seen by who builds the index; the same document goes to the live one, which has dead letters.
                 await self._again([(operation.entry, NEVER, error)])
                 self.counts["refused"] += 1
-            elif (remedy := differing.get(operation.alias)) is not None:
-                kept.append((operation, f"{error}; {operation.alias} has another definition, run: {remedy}"))
+            elif (remedy := differing.get(alias := self._alias(operation.entry))) is not None:
+                kept.append((operation, f"{error}; {alias} has another definition, {remedy}"))
             elif (failure := await self._hand_over(operation, error)) is not None:
                 kept.append((operation, failure))
             else:
@@ -211,16 +227,10 @@ class Indexer:
         waits, errors = [wait for _, wait, _ in later], [error for _, _, error in later]
         await self.pool.execute(self._sql["again"], *_keys([entry for entry, _, _ in later]), waits, errors)
 
-    async def _look_again(self) -> None:
-        """Look at the rows that the backend told of, once in the time of a poll."""
-        if LIVE in self.targets and (now := time.monotonic()) >= self._next_look:
-            self.counts["absent"] += len(await hints.look_again(self.pool))
-            self._next_look = now + self.poll
-
     async def _compare_definitions(self) -> None:
         for checked in await check(self.client, self.prefix):
             if checked.remedy is not None and LIVE in self.targets:
-                logger.warning("index %s %s, run: %s", checked.alias, _HOW[checked.state], checked.remedy)
+                logger.warning("index %s %s, %s", checked.alias, _HOW[checked.state], checked.remedy)
 
     @asynccontextmanager
     async def _woken(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
@@ -256,11 +266,6 @@ class Indexer:
         if self.waiting_since is None:
             self.waiting_since = time.time()
             logger.warning("indexing waits: %s", self.last_error)
-
-
-def _wait(failures: int) -> float:
-    """Seconds: a quarter, a half, 1, 2 ... up to LONGEST_WAIT."""
-    return float(min(LONGEST_WAIT, 0.25 * 2 ** min(failures, 10)))
 
 
 def _keys(entries: Sequence[Entry]) -> tuple[list[str], list[int], list[Target], list[int]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from elasticsearch import AsyncElasticsearch, BadRequestError
+from elasticsearch import AsyncElasticsearch, BadRequestError, OrjsonSerializer
 
 Field: TypeAlias = dict[str, Any]
 Target: TypeAlias = Literal["live", "next"]
@@ -232,41 +233,34 @@ BY_NAME = {index.name: index for index in INDICES.values()}
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An alias and how it was found: made now, there as defined, there with another definition, or not there."""
+    """An alias and how it was found: made now, there as defined, there with another definition, not there, or
+    occupied: there is an index of its name."""
 
     index: Index
     alias: str
-    state: Literal["created", "present", "differs", "missing"]
+    state: Literal["created", "present", "differs", "missing", "occupied"]
 
     @property
     def remedy(self) -> str | None:
-        """The command that puts it right, None where nothing is wrong."""
-        commands = {"differs": f"streamapp rebuild {self.index.name}", "missing": "streamapp migrate"}
-        return commands.get(self.state)
+        """What puts it right, None where nothing is wrong."""
+        remedies = {
+            "differs": f"run: streamapp rebuild {self.index.name}",
+            "missing": "run: streamapp migrate",
+            "occupied": "it must be an alias: delete the index, or set another STREAMAPP_INDEX_PREFIX, "
+            "then run: streamapp migrate",
+        }
+        return remedies.get(self.state)
 
 
 def connect(url: str) -> AsyncElasticsearch:
     """A client that leaves retries to us: we know what may be sent again, and say so while we wait."""
-    return AsyncElasticsearch(url, max_retries=0, retry_on_timeout=False, request_timeout=60)
-
-
-async def ensure(client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
-    """Create the indices and aliases that are missing; any number of times, by any number of processes.
-
-    Raises elasticsearch.ApiError or elasticsearch.TransportError.
-    """
-    found = []
-    for checked in await check(client, prefix):
-        if checked.state != "missing":
-            found.append(checked)
-            continue
-        alias, name = checked.alias, checked.index.concrete(prefix)
-        if await create(client, checked.index, name, alias=alias):
-            found.append(Checked(checked.index, alias, "created"))
-        else:
-            await client.indices.put_alias(index=name, name=alias)
-            found.append(await _check(client, checked.index, prefix))
-    return found
+    return AsyncElasticsearch(
+        url,
+        max_retries=0,
+        retry_on_timeout=False,
+        request_timeout=60,
+        serializer=OrjsonSerializer(),  # vectors are thousands of digits: the client's own takes ten times as long
+    )
 
 
 async def create(client: AsyncElasticsearch, index: Index, name: str, *, alias: str | None = None) -> bool:
@@ -281,6 +275,15 @@ async def create(client: AsyncElasticsearch, index: Index, name: str, *, alias: 
     return True
 
 
+async def resolve(client: AsyncElasticsearch, aliases: Collection[str]) -> dict[str, str]:
+    """The index that each alias stands for now, without those that stand for none.
+
+    Raises elasticsearch.ApiError or elasticsearch.TransportError.
+    """
+    found = await client.indices.get_alias(index=",".join(aliases), ignore_unavailable=True)
+    return {alias: name for name, entry in found.items() for alias in entry["aliases"] if alias in aliases}
+
+
 async def check(client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
     """How the indices are, compared with their definitions.
 
@@ -292,7 +295,7 @@ async def check(client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
 async def _check(client: AsyncElasticsearch, index: Index, prefix: str) -> Checked:
     alias = index.alias(prefix)
     if not await client.indices.exists_alias(name=alias):
-        return Checked(index, alias, "missing")
+        return Checked(index, alias, "occupied" if await client.indices.exists(index=alias) else "missing")
     found = await client.indices.get_mapping(index=alias)
     same = all(entry["mappings"].get("_meta", {}).get("definition") == index.fingerprint() for entry in found.values())
     return Checked(index, alias, "present" if same else "differs")

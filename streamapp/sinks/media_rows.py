@@ -29,10 +29,12 @@ BackendRow: TypeAlias = Mapping[str, Any]
 
 @dataclass(slots=True)
 class MediaRows:
-    """The rows by table; `faceless` says which faces can have none, because they have no usable vector."""
+    """The rows by table; `faceless` says which faces can have none, because they have no usable vector, and `unfit`
+    which values the rows go without."""
 
     rows: dict[str, list[Values]]
-    faceless: list[str]
+    faceless: list[str] = field(default_factory=list)
+    unfit: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -52,12 +54,16 @@ class _Known:
 
 def media_rows(
     view: MediaView, part: Part, post: BackendRow, media: BackendRow, *, width: int, face_width: int
-) -> MediaRows | Refused:
+) -> MediaRows:
     """All rows of a media. `width` and `face_width` are those of image and face vectors."""
     known = _known(view)
-    embedding = None if known.vector is None else vector_text(known.vector, width)
-    if isinstance(embedding, Refused):
-        return embedding
+    embedding, unfit = None, list[str]()
+    if known.vector is not None:
+        text = vector_text(known.vector, width)
+        if isinstance(text, Refused):  # what else is known of the media is as good as with it
+            unfit.append(text.reason)
+        else:
+            embedding = text
     status = ai_status(view)
     rows: dict[str, list[Values]] = {
         MEDIA_SEARCH: [
@@ -157,7 +163,7 @@ def media_rows(
                 "revision": part.revision,
             }
         )
-    return MediaRows(rows, faceless)
+    return MediaRows(rows, faceless, unfit)
 
 
 def ai_status(view: MediaView) -> str:

@@ -6,12 +6,11 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import asyncpg
 
 from streamapp.sinks import sql
-
-if TYPE_CHECKING:
-    import asyncpg
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ async def migrate(connection: asyncpg.Connection[Any], directory: Path | None = 
     """Apply the files of `directory` (default: our own) that are missing, all or none; their names, in order.
 
     Whoever comes second waits for the first and then finds nothing to do. Raises MigrationError when an applied
-    file has been edited or a new one sorts before an applied one.
+    file has been edited, a new one sorts before an applied one, or a backend's row that must have a vector has none.
     """
     files = {path.stem: path.read_text() for path in (directory or sql.directory() / "migrations").glob("*.sql")}
     connection.add_log_listener(_log)
@@ -44,6 +43,11 @@ async def migrate(connection: asyncpg.Connection[Any], directory: Path | None = 
             await connection.execute(_TABLE)
             applied = dict(await connection.fetch("SELECT name, sha256 FROM streamapp_migrations"))
             names = pending(files, applied)
+            if names:
+                try:
+                    await connection.execute(sql.queries("migrations")["drop_bad_vectors"])
+                except asyncpg.RaiseError as error:
+                    raise MigrationError(f"{error.args[0]}. {error.hint}") from error
             for name in names:
                 await connection.execute(files[name])
                 await connection.execute(

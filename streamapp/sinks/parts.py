@@ -31,8 +31,9 @@ class Part:
     source: Change
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.table, self.pk
+    def key(self) -> tuple[str, int, int]:
+        """With the post: revisions are a post's own, and two may name one media."""
+        return self.table, self.pk, self.post_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

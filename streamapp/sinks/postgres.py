@@ -10,12 +10,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import orjson
-from pgvector.asyncpg import register_vector
 
-from streamapp.errors import Unavailable
 from streamapp.events import Change
 from streamapp.sinks.awaiting import AwaitedRow, Awaiting
-from streamapp.sinks.feed import Feed
+from streamapp.sinks.database import DATA_ERRORS, TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
 from streamapp.sinks.readmodels import (
     FEED,
@@ -30,27 +28,12 @@ from streamapp.sinks.readmodels import (
 )
 from streamapp.sinks.rows import Batch, sort
 from streamapp.sinks.statements import TABLES_OF, Statements
-from streamapp.sinks.users import Users
+from streamapp.sinks.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
-Pool: TypeAlias = "asyncpg.Pool[Any]"
 Piece: TypeAlias = Part | Deletion
 PieceT = TypeVar("PieceT", Part, Deletion)
-
-# Faults of the values themselves: another attempt with the same values is useless. Whatever else the database says
-# (it is down, full, locked, read-only, lacks a table or a right) is no fault of a change and is waited for.
-DATA_ERRORS = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    orjson.JSONEncodeError,
-)
-
-# What the database or the way to it can say; anything else is an error of this program. InternalClientError is what
-# asyncpg says when the server ends the connection while it begins a statement.
-TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,32 +50,9 @@ class Outcome:
         self.refused += other.refused
 
 
-async def open_pool(url: str, *, max_size: int = 4) -> Pool:
-    """A pool that knows vectors. It connects when it is asked for a connection: a database that is down, or that was
-    never migrated, is noticed (and waited for) then."""
-    return await asyncpg.create_pool(
-        url,
-        min_size=0,
-        max_size=max_size,
-        init=_know_vectors,
-        command_timeout=60,
-        # A worker that is frozen in a transaction must not keep a post locked.
-        server_settings={"application_name": "streamapp", "idle_in_transaction_session_timeout": "60s"},
-    )
-
-
-async def _know_vectors(connection: asyncpg.Connection[Any]) -> None:
-    try:
-        await register_vector(connection)
-    except ValueError as error:  # it has no type of this name
-        raise asyncpg.UndefinedObjectError(
-            f"pgvector is not installed, are the migrations applied? ({error})"
-        ) from error
-
-
 class ReadModels:
     """The tables that this application writes. `faceless` counts faces that had no usable vector when they were
-    written: they have no row of their own."""
+    written: they have no row of their own; `unfit` counts values that rows went without, or have only cut."""
 
     def __init__(
         self,
@@ -107,10 +67,9 @@ class ReadModels:
         self.tables = frozenset(tables)
         self.models = [model for table, model in READ_MODELS.items() if table in self.tables]
         self.widths = {"width": image_width, "face_width": face_width}
-        self.faceless = 0
+        self.faceless = self.unfit = 0
         self._send = Statements()
-        self.feed = Feed(self._send, users=feed_users)
-        self.users = Users(self._send)
+        self.sweep = Sweep(pool, self._send, tables=self.tables, feed_users=feed_users, delete=self._delete)
         self._awaiting = Awaiting(self._send)
         # What a part is of use for, by the table that it is named after.
         uses = {
@@ -124,9 +83,15 @@ class ReadModels:
         """Sent so far, transaction control not counted."""
         return self._send.sent
 
+    @property
+    def reported(self) -> int:
+        """Rows of which it was said that they have waited for long."""
+        return self._awaiting.reported
+
     async def write(self, changes: Sequence[Change]) -> Outcome:
         """Write the rows of the changes, all or none but for the refused ones. Raises Unavailable."""
-        outcome, parts, deletions = Outcome(), dict[tuple[str, int], Part](), dict[tuple[int, int | None], Deletion]()
+        outcome, deletions = Outcome(), dict[tuple[int, int | None], Deletion]()
+        parts = dict[tuple[str, int, int], Part]()
         for change in changes:
             for piece in split(change):
                 if isinstance(piece, Refused):
@@ -140,12 +105,15 @@ class ReadModels:
         return outcome
 
     async def retry_awaiting(self, limit: int = 100) -> Outcome:
-        """Try again what is due, at most `limit` rows; any worker may. Raises Unavailable."""
-        try:
-            due = await self._awaiting.due(self.pool, self._parts, limit)
-        except TROUBLE as error:
-            raise _unavailable(error) from error
-        return await self._apply(due)
+        """Try again all that is due, `limit` rows at a time; any worker may. Raises Unavailable."""
+        outcome, claimed = Outcome(), limit
+        while claimed == limit:
+            try:
+                claimed, due = await self._awaiting.due(self.pool, self._parts, limit)
+            except TROUBLE as error:
+                raise unavailable(error) from error
+            outcome.add(await self._apply(due))
+        return outcome
 
     async def awaiting(self, post_id: str) -> list[AwaitedRow]:
         """What a post waits for. Raises Unavailable."""
@@ -153,44 +121,20 @@ class ReadModels:
         try:
             return [] if number is None else await self._awaiting.of_post(self.pool, number)
         except TROUBLE as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def tend(self) -> int:
-        """A bounded piece of what no change tells of: items of feeds that are over or stand elsewhere by now, users
-        whose rows are old, users who are gone. To be called every few seconds, by any worker; how many rows changed.
-        Raises Unavailable."""
-        changed, gone = 0, list[int]()
-        try:
-            if FEED in self.tables:
-                changed += await self.feed.expire(self.pool)
-                async with self.pool.acquire() as connection, connection.transaction():
-                    changed += await self.feed.sweep(connection)
-            if USER_SEARCH in self.tables:
-                more, gone = await self.users.sweep(self.pool)
-                changed += more
-        except TROUBLE as error:
-            raise _unavailable(error) from error
-        return changed + (await self.delete_users(gone) if gone else 0)
+        """A bounded piece of what no change tells of: rows that are not as the backend's are by now, and what it no
+        longer has. To be called every few seconds, by any worker; how many rows changed. Raises Unavailable."""
+        return await self.sweep.tend()
 
     async def delete_users(self, user_ids: Sequence[int]) -> int:
-        """Remove the rows of users, of their posts, and their items; how many. One whom the backend still has, and
-        not as deleted, keeps them. Raises Unavailable."""
+        """Remove all that names users; how many rows. One whom the backend still has, and not as deleted, keeps them.
+        Raises Unavailable."""
         try:
-            async with self.pool.acquire() as connection, connection.transaction():
-                gone = await self.users.gone(connection, user_ids)
-                posts = await self._send.fetch(connection, "posts_of_users", gone)
-                await self._send.fetch(connection, "lock_posts", [post["post_id"] for post in posts])
-                # Again: what was written meanwhile, and of these posts nothing more can be.
-                posts = await self._send.fetch(connection, "posts_of_users", gone)
-                changed = await self._delete(
-                    connection, "post", [(post["post_id"], post["revision"]) for post in posts]
-                )
-                changed += await self.users.leave(connection, gone, self.tables)
+            return await self.sweep.delete_users(user_ids)
         except TROUBLE as error:
-            raise _unavailable(error) from error
-        if gone:
-            logger.info("deleted users %s: %d rows", gone, changed)
-        return changed
+            raise unavailable(error) from error
 
     async def _apply(self, pieces: Sequence[Piece]) -> Outcome:
         """All in one transaction; when the database refuses a value, each in its own, to find whose it is."""
@@ -203,15 +147,26 @@ class ReadModels:
                         return await self._write(connection, pieces)
                 except DATA_ERRORS as error:
                     if len(pieces) == 1:
-                        return await self._give_up(connection, pieces[0], error)
+                        return await self._alone(connection, pieces[0], error)
         except TROUBLE as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         outcome = Outcome()
         for piece in pieces:
             outcome.add(await self._apply([piece]))
         return outcome
 
-    async def _write(self, connection: Connection, pieces: Sequence[Piece]) -> Outcome:
+    async def _alone(self, connection: Connection, piece: Piece, error: Exception) -> Outcome:
+        """A piece, when the database has refused a value: perhaps none of its own, but of a feed or of a user."""
+        try:
+            async with connection.transaction():
+                outcome = await self._write(connection, [piece], alone=True)
+        except DATA_ERRORS as own:
+            return await self._give_up(connection, piece, own)
+        logger.warning("post %s: written without feeds and users: %s", piece.post_id, error)
+        return outcome
+
+    async def _write(self, connection: Connection, pieces: Sequence[Piece], *, alone: bool = False) -> Outcome:
+        """`alone`: without what only follows from these rows and the backend's, which is found later too."""
         outcome = Outcome()
         post_ids = sorted({piece.post_id for piece in pieces})
         await self._send.fetch(connection, "lock_posts", post_ids)
@@ -224,17 +179,18 @@ class ReadModels:
         posts = {post["post_id"]: dict(post) for post in await self._send.fetch(connection, "posts", post_ids)}
         asked = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
         found = await self._send.fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
-        batch = sort(parts, posts, {entry["media_id"]: dict(entry) for entry in found}, **self.widths)
+        media = {(entry["wanted_by"], entry["media_id"]): dict(entry) for entry in found}
+        batch = sort(parts, posts, media, **self.widths)
 
         for model in self.models:
             outcome.changed += await self._upsert(connection, model, batch)
         if MEDIA_SEARCH in self.tables:
             await self._send.fetch(connection, "tell_media", post_ids, POST_SEARCH in self.tables)
-        if FEED in self.tables and batch.media:
-            outcome.changed += await self.feed.write(connection, [part.pk for part in batch.media])
+        if FEED in self.tables and batch.media and not alone:
+            outcome.changed += await self.sweep.feed.write(connection, [part.pk for part in batch.media])
         authors = sorted({post["user_id"] for post in posts.values() if post["username"] is not None})
-        if USER_SEARCH in self.tables and authors:
-            outcome.changed += await self.users.write(connection, authors)
+        if USER_SEARCH in self.tables and authors and not alone:
+            outcome.changed += await self.sweep.users.write(connection, authors)
         await self._keep(connection, batch)
         outcome.awaiting += len(batch.awaiting)
         outcome.refused += [(part.source, reason) for part, reason in batch.refused]
@@ -244,7 +200,7 @@ class ReadModels:
         rows = batch.rows.get(model.table, [])
         arguments: list[Any] = [orjson.dumps(rows).decode()]
         if model.several and batch.media:
-            arguments += [part.pk for part in batch.media], [part.revision for part in batch.media]
+            arguments += map(list, zip(*((p.pk, p.post_id, p.revision) for p in batch.media), strict=True))
             arguments.append([str(row[model.key]) for row in rows])
         elif not rows:
             return 0
@@ -273,7 +229,10 @@ class ReadModels:
             await self._awaiting.refuse(connection, batch.refused)
         for part, why in batch.faceless:
             logger.warning("media %s of post %s: face without a row: %s", part.pk, part.post_id, why)
+        for part, why in batch.unfit:
+            logger.warning("%s %s of post %s: %s", part.table, part.pk, part.post_id, why)
         self.faceless += len(batch.faceless)
+        self.unfit += len(batch.unfit)
 
     async def _give_up(self, connection: Connection, piece: Piece, error: Exception) -> Outcome:
         """A piece whose values the database does not take."""
@@ -291,7 +250,3 @@ _REFERRED = re.compile(r'not present in table "(\w+)"')
 
 def _newest(piece: PieceT, known: PieceT | None) -> PieceT:
     return piece if known is None or piece.revision >= known.revision else known
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"{type(error).__name__}: {error}")

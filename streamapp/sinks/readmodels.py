@@ -32,7 +32,8 @@ TABLES = (
     USER_FACES,
 )
 
-# Every media has a row in each of these, so what they carry is the newest revision that was written of it.
+# Every media has a row in each of these that is ours, so what they carry is the newest revision that was written of it.
+# The setting of the tables sees to it that there is one where it is needed.
 REVISIONS_OF_MEDIA = (MEDIA_SEARCH, MEDIA_INSIGHTS)
 
 
@@ -53,28 +54,31 @@ class ReadModel:
     def write(self) -> str:
         """One statement for any number of rows, given as a JSON array of objects; it says how many rows changed.
 
-        A greater revision wins, an equal one repairs our columns, and a row that is right is not touched.
+        A greater revision wins, an equal one repairs our columns, and a row that is right is not touched. Revisions are
+        a post's own: the row of a media that came from another post is written whatever that one said.
 
         With `several`, the rows are all that some media have, and what else they had goes; the media are given as
-        arrays of their ids and revisions, the rows once more as an array of their keys. A media that has been written
-        with a greater revision keeps what it has: the row that would say so may not be among these.
+        arrays of their ids, posts and revisions, the rows once more as an array of their keys. Whether that is the
+        newest of a media is asked of REVISIONS_OF_MEDIA, which are written before: here may be no row to say it.
         """
-        gone, newest, counted = "", "", "kept"
-        if self.several:
-            gone = (
-                f"gone AS (DELETE FROM {self.table} t\n"  # noqa: S608  # names are ours
-                "USING unnest($2::bigint[], $3::bigint[]) AS now (media_id, revision)\n"
-                "WHERE t.media_id = now.media_id AND t.revision <= now.revision\n"
-                f"AND t.{self.key}::text NOT IN (SELECT unnest($4::text[])) RETURNING 1),\n"
-            )
-            newest = "WHERE " + " AND ".join(
-                f"NOT EXISTS (SELECT FROM {table} n WHERE n.media_id = r.media_id AND n.revision > r.revision)"
-                for table in REVISIONS_OF_MEDIA
-            )
-            counted = "(SELECT * FROM kept UNION ALL SELECT * FROM gone) AS changed"
-        return f"WITH {gone}kept AS ({self._upsert(newest)} RETURNING 1)\nSELECT count(*) FROM {counted}"
+        if not self.several:
+            return f"WITH kept AS ({self._upsert()} RETURNING 1)\nSELECT count(*) FROM kept"
+        newest = " AND ".join(
+            f"NOT EXISTS (SELECT FROM {table} n WHERE n.media_id = m.media_id AND n.post_id = m.post_id "
+            "AND n.revision > m.revision)"
+            for table in REVISIONS_OF_MEDIA
+        )
+        return (
+            "WITH now AS MATERIALIZED (SELECT media_id\n"  # noqa: S608  # names are ours
+            "FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS m (media_id, post_id, revision)\n"
+            f"WHERE {newest}),\n"
+            f"gone AS (DELETE FROM {self.table} t USING now WHERE t.media_id = now.media_id\n"
+            f"AND t.{self.key}::text NOT IN (SELECT unnest($5::text[])) RETURNING 1),\n"
+            f"kept AS ({self._upsert('WHERE r.media_id IN (SELECT media_id FROM now)')} RETURNING 1)\n"
+            "SELECT count(*) FROM (SELECT * FROM kept UNION ALL SELECT * FROM gone) AS changed"
+        )
 
-    def _upsert(self, which: str) -> str:
+    def _upsert(self, which: str = "") -> str:
         names = ", ".join(self.columns)
         typed = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
         ours = [name for name in self.columns if name not in (self.key, "revision")]
@@ -83,11 +87,15 @@ class ReadModel:
         changed = f"({old}) IS DISTINCT FROM ({new})"
         assignments = ", ".join(f"{name} = {_assigned(name, self.columns[name])}" for name in [*ours, "revision"])
         touch = f", updated_at = CASE WHEN {changed} THEN now() ELSE t.updated_at END" if self.touched else ""
+        newer = f"excluded.revision > t.revision OR (excluded.revision = t.revision AND {changed})"
+        if self.several:
+            newer = f"({old}, t.revision) IS DISTINCT FROM ({new}, excluded.revision)"
+        elif "post_id" in ours:
+            newer = f"t.post_id <> excluded.post_id OR {newer}"
         return (
             f"INSERT INTO {self.table} AS t ({names})\n"
             f"SELECT {names} FROM json_to_recordset($1::json) AS r ({typed}) {which}\n"
-            f"ON CONFLICT ({self.key}) DO UPDATE SET {assignments}{touch}\n"
-            f"WHERE excluded.revision > t.revision OR (excluded.revision = t.revision AND {changed})"
+            f"ON CONFLICT ({self.key}) DO UPDATE SET {assignments}{touch}\nWHERE {newer}"
         )
 
 
@@ -139,20 +147,20 @@ READ_MODELS = {
             columns={
                 "post_id": "bigint",
                 "author_id": "bigint",
-                "author_username": "text",
-                "author_full_name": "text",
-                "author_department": "text",
-                "title": "text",
+                "author_username": "varchar(50)",
+                "author_full_name": "varchar(100)",
+                "author_department": "varchar(100)",
+                "title": "varchar(200)",
                 "body": "text",
                 "total_media": "integer",
                 "total_images": "integer",
                 "all_ai_tags": "text[]",
                 "all_ai_scenes": "text[]",
                 "has_unsafe_media": "boolean",
-                "inferred_event_type": "text",
+                "inferred_event_type": "varchar(50)",
                 "inferred_tags": "text[]",
-                "status": "text",
-                "visibility": "text",
+                "status": "varchar(20)",
+                "visibility": "varchar(20)",
                 "created_at": "timestamptz",
                 "revision": "bigint",
             },
@@ -164,12 +172,12 @@ READ_MODELS = {
             columns={
                 "media_id": "bigint",
                 "post_id": "bigint",
-                "post_title": "text",
+                "post_title": "varchar(200)",
                 "post_body": "text",
                 "media_position": "integer",
-                "media_url": "text",
-                "media_type": "text",
-                "thumbnail_url": "text",
+                "media_url": "varchar(1000)",
+                "media_type": "varchar(20)",
+                "thumbnail_url": "varchar(1000)",
                 "width": "integer",
                 "height": "integer",
                 "ai_status": "text",
@@ -183,13 +191,13 @@ READ_MODELS = {
                 "detected_face_count": "integer",
                 "unidentified_face_count": "integer",
                 "uploader_id": "bigint",
-                "uploader_username": "text",
-                "uploader_full_name": "text",
-                "uploader_profile_pic": "text",
-                "uploader_department": "text",
-                "uploader_designation": "text",
-                "visibility": "text",
-                "post_status": "text",
+                "uploader_username": "varchar(50)",
+                "uploader_full_name": "varchar(100)",
+                "uploader_profile_pic": "varchar(255)",
+                "uploader_department": "varchar(100)",
+                "uploader_designation": "varchar(100)",
+                "visibility": "varchar(20)",
+                "post_status": "varchar(20)",
                 "created_at": "timestamptz",
                 "revision": "bigint",
             },
@@ -234,9 +242,9 @@ READ_MODELS = {
                 "confidence": "double precision",
                 "face_embedding": "vector",
                 "uploader_id": "bigint",
-                "post_title": "text",
+                "post_title": "varchar(200)",
                 "media_caption": "text",
-                "media_url": "text",
+                "media_url": "varchar(1000)",
                 "created_at": "timestamptz",
                 "revision": "bigint",
             },
@@ -248,8 +256,8 @@ READ_MODELS = {
             columns={
                 "media_id": "bigint",
                 "image_embedding": "vector",
-                "media_url": "text",
-                "thumbnail_url": "text",
+                "media_url": "varchar(1000)",
+                "thumbnail_url": "varchar(1000)",
                 "post_id": "bigint",
                 "caption": "text",
                 "is_safe": "boolean",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from streamapp.events import PostChanged
+from streamapp.sinks.fitting import fit
 from streamapp.sinks.media_rows import BackendRow, MediaRows, media_rows
 from streamapp.sinks.media_rows import Values as Values
 from streamapp.sinks.parts import Part, Refused
@@ -30,20 +31,23 @@ class Batch:
     awaiting: list[tuple[Part, str]] = field(default_factory=list)  # the backend's table that lacks a row
     refused: list[tuple[Part, str]] = field(default_factory=list)  # the reason
     faceless: list[tuple[Part, str]] = field(default_factory=list)  # a face without a row, and why
+    unfit: list[tuple[Part, str]] = field(default_factory=list)  # a value that a row goes without, or has only cut
 
 
 def sort(
     parts: Iterable[Part],
     posts: Mapping[int, BackendRow],
-    media: Mapping[int, BackendRow],
+    media: Mapping[tuple[int, int], BackendRow],
     *,
     width: int,
     face_width: int = 1024,
 ) -> Batch:
-    """Make the rows. `posts` and `media` are rows of the queries of these names, by id; all posts are there."""
+    """Make the rows. `posts` and `media` are rows of the queries of these names, by id, those of media by the id of the
+    post that names it and by its own; all posts are there."""
     batch = Batch()
     for part in parts:
-        post, medium = posts[part.post_id], media.get(part.pk) if part.media_id is not None else None
+        post = posts[part.post_id]
+        medium = None if part.media_id is None else media.get((part.post_id, part.media_id))
         if _gone(part, post) or (medium is not None and _gone(part, medium)):
             batch.settled.append(part)
             continue
@@ -56,9 +60,12 @@ def sort(
             batch.settled.append(part)
             if part.media_id is not None:
                 batch.media.append(part)
+            unfit = made.unfit
             for table, values in made.rows.items():
+                unfit += [why for row in values for why in fit(table, row)]
                 batch.rows.setdefault(table, []).extend(values)
             batch.faceless += [(part, why) for why in made.faceless]
+            batch.unfit += [(part, why) for why in dict.fromkeys(unfit)]
     return batch
 
 
@@ -76,7 +83,7 @@ def rows(
     if post["username"] is None:
         return Awaited("users")
     if isinstance(part.record, PostChanged):
-        return MediaRows({POST_SEARCH: [_post_row(part.record, part, post)]}, [])
+        return MediaRows({POST_SEARCH: [_post_row(part.record, part, post)]})
     if media is None or media["post_id"] is None:
         return Awaited("post_media")
     if media["post_id"] != part.post_id:

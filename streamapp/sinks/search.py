@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from elasticsearch import AsyncElasticsearch, NotFoundError
+from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
 
 from streamapp.sinks.indices import BY_NAME
 from streamapp.sinks.parts import database_id
@@ -29,10 +29,18 @@ K = 60  # of the reciprocal rank fusion, as in the paper
 DEEP = 100  # media of each ranking that are fused, at least
 MOST = 1000  # media of an answer
 SAME_PERSON = 0.70  # raw cosine, as for a suggestion
+LONGEST = {"text": 1000, "user": 200}  # characters; a query has a clause for each word and field
+FACES_AT_ONCE = 5000  # of the 10,000 hits that a server gives at once, at most
+LOOKED_AT = 50_000  # media whose faces are looked at; a server takes 65,536 terms in a query
+UPLOADERS = 1000  # ids of one name
 
 
 class NotSearchable(ValueError):
     """What the search is to start from is not there, or not enough."""
+
+
+class Unusable(NotSearchable):
+    """What is asked cannot be asked, whatever there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +83,7 @@ async def search(
 ) -> list[Hit]:
     """Media that match any word of `text`, the best first.
 
-    Raises elasticsearch.ApiError or elasticsearch.TransportError.
+    Raises what `find` does.
     """
     return (await find(client, Query(text=text, limit=limit, safe_only=safe_only), prefix=prefix)).hits
 
@@ -92,8 +100,28 @@ async def find(
 
     Raises NotSearchable, elasticsearch.ApiError or elasticsearch.TransportError.
     """
+    check(query)
+    try:
+        return await _find(client, query, prefix, embed, same_person)
+    except BadRequestError as error:
+        raise Unusable(f"the search server does not take this: {error}") from error
+
+
+def check(query: Query) -> None:
+    """Raises Unusable."""
     if query.text is None and query.like is None and query.face is None:
-        raise NotSearchable("say what to find: words, a media that it is like, or a user whose face is on it")
+        raise Unusable("say what to find: words, a media that it is like, or a user whose face is on it")
+    for name, longest in LONGEST.items():
+        text: str = getattr(query, name) or ""
+        if len(text) > longest:
+            raise Unusable(f"{name} has {len(text):,} characters, at most {longest:,} are searched for")
+        if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that were no UTF-8
+            raise Unusable(f"{name} is no text")
+
+
+async def _find(
+    client: AsyncElasticsearch, query: Query, prefix: str, embed: Embed | None, same_person: float
+) -> Answer:
     media, only, deep = MEDIA.alias(prefix), filters(query), max(DEEP, query.limit)
     rankings: dict[Way, dict[int, float]] = {}
     note: str | None = None
@@ -110,7 +138,10 @@ async def find(
         but = [*only, {"bool": {"must_not": {"term": {"media_id": query.like}}}}]
         rankings["likeness"] = await _ranking(client, media, {"knn": nearest(vector, but, deep)}, deep)
     if query.face is not None:
-        rankings["face"] = await _by_face(client, prefix, query.face, only, deep, same_person)
+        vector = await _vector(
+            client, KNOWN.alias(prefix), query.face, "face_embedding", f"the face of user {query.face}", active=True
+        )
+        rankings["face"] = await _by_face(client, prefix, vector, query, deep, same_person)
     best = fuse(rankings)[: query.limit]
     return Answer(hits=await _hits(client, media, best, only) if best else [], ways=tuple(rankings), note=note)
 
@@ -168,26 +199,41 @@ async def _ranking(client: AsyncElasticsearch, index: str, body: dict[str, Any],
 
 
 async def _by_face(
-    client: AsyncElasticsearch,
-    prefix: str,
-    user: int,
-    only: Sequence[Mapping[str, Any]],
-    deep: int,
-    same_person: float,
+    client: AsyncElasticsearch, prefix: str, vector: Sequence[float], query: Query, deep: int, same_person: float
 ) -> dict[int, float]:
-    """Media with a face that is like the known one of a user, by their best face."""
-    vector = await _vector(client, KNOWN.alias(prefix), user, "face_embedding", f"the face of user {user}", active=True)
-    knn = {
-        "field": "face_embedding",
-        "query_vector": list(vector),
-        "k": deep,
-        "num_candidates": min(10_000, 2 * deep),
-        "similarity": same_person,
-    }
-    faces = await _ranking(client, FACES.alias(prefix), {"knn": knn}, deep)
-    fitting = {"bool": {"filter": [{"terms": {"media_id": list(faces)}}, *only]}}
-    allowed = await _ranking(client, MEDIA.alias(prefix), {"query": fitting}, deep)
-    return {media_id: score for media_id, score in faces.items() if media_id in allowed}
+    """Media with a face that is like one, by their best face. What a face does not say of its media is asked of the
+    media, and further faces are looked at for those that do not fit."""
+    media, only = MEDIA.alias(prefix), filters(query)
+    uploaded: list[dict[str, Any]] = []
+    if query.user is not None:
+        uploaded = [{"terms": {"uploader_id": await _uploaders(client, media, only)}}]
+    seen, fitting = list[int](), dict[int, float]()
+    at_once = deep
+    while len(fitting) < deep and len(seen) < LOOKED_AT:
+        knn = {
+            "field": "face_embedding",
+            "query_vector": list(vector),
+            "k": at_once,
+            "num_candidates": min(10_000, 2 * at_once),
+            "similarity": same_person,
+            "filter": [{"bool": {"must_not": {"terms": {"media_id": seen}}}}, *uploaded],
+        }
+        faces = await _ranking(client, FACES.alias(prefix), {"knn": knn}, at_once)
+        if not faces:
+            break
+        those = {"bool": {"filter": [{"terms": {"media_id": list(faces)}}, *only]}}
+        allowed = await _ranking(client, media, {"query": those}, len(faces))
+        fitting |= {media_id: score for media_id, score in faces.items() if media_id in allowed}
+        seen += faces
+        at_once = min(FACES_AT_ONCE, 2 * at_once)
+    return fitting
+
+
+async def _uploaders(client: AsyncElasticsearch, index: str, only: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Who uploaded the media that fit."""
+    ids = {"ids": {"terms": {"field": "uploader_id", "size": UPLOADERS}}}
+    found = await client.search(index=index, size=0, query={"bool": {"filter": list(only)}}, aggs=ids)
+    return [bucket["key"] for bucket in found["aggregations"]["ids"]["buckets"]]
 
 
 async def _vector(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from streamapp.sinks import sql
+from streamapp.sinks import copies, sql
 from streamapp.sinks.readmodels import FEED, READ_MODELS, delete_by
 
 On: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any] | asyncpg.Pool[Any]"
@@ -22,13 +22,17 @@ TABLES_OF = {what: [table for table, names in _COLUMNS.items() if f"{what}_id" i
 _KEYS = {"post": ("post_id",), "media": ("post_id", "media_id")}
 
 
+FILES = "sink", "users", "feed", "sweep"  # in sql/queries
+
+
 @cache
 def texts() -> dict[str, str]:
     """All statements: those of the files, and those that are made of the definitions of the tables."""
     made = {f"write_{table}": model.write() for table, model in READ_MODELS.items()}
     for what, key in _KEYS.items():
         made |= {f"delete_{table}_of_{what}": delete_by(table, key) for table in TABLES_OF[what]}
-    return sql.queries("sink") | sql.queries("users") | sql.queries("feed") | made
+    made |= copies.statements()
+    return made | {name: text for file in FILES for name, text in sql.queries(file).items()}
 
 
 class Statements:

@@ -11,10 +11,10 @@ import orjson
 from elasticsearch import AsyncElasticsearch
 
 from streamapp.sinks import sql
+from streamapp.sinks.database import Pool
 from streamapp.sinks.documents import document, encode, select
 from streamapp.sinks.indices import Index
 from streamapp.sinks.parts import database_id
-from streamapp.sinks.postgres import Pool
 from streamapp.verify.findings import Difference, Findings, Kind, ids_of
 from streamapp.verify.looks import look_again
 from streamapp.verify.rejections import Rejections

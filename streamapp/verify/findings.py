@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 SHORT = 80  # characters of a value in a line
 EXAMPLES = 5  # of what is told apart; all of it could be as much as the state
 
+SOURCES = {"document": "row", "state": "the post", "user": "the backend", "item": "its media"}  # else the state
+
 Kind: TypeAlias = Literal["state", "row", "document", "result", "missing", "extra", "pending", "rejected", "doubled"]
 """What differs (state, row, document, result), or: not there, there without reason, not there yet, refused by the
 index, there more than once."""
@@ -17,8 +19,9 @@ index, there more than once."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One difference. `where` names the place (`row TABLE`, `document INDEX`, `result STREAM`, `state TABLE`);
-    `expected` is what the source says (the state, or the row of a document), or a reason; `found` is what is there."""
+    """One difference. `where` names the place (`row TABLE`, `user TABLE`, `item TABLE`, `document INDEX`,
+    `result STREAM`, `state TABLE`); `expected` is what the source says (the state, the backend's row of a user, the
+    media of a feed item, the row of a document), or a reason; `found` is what is there."""
 
     kind: Kind
     where: str
@@ -45,7 +48,7 @@ class Difference:
             case "doubled":
                 return f"is there {self.found} times"
         what = self.where.partition(" ")[0]
-        source = {"document": "row", "state": "the post"}.get(what, "state")
+        source = SOURCES.get(what, "state")
         return f"{source} has {shorten(self.expected)}, {what} has {shorten(self.found)}"
 
 

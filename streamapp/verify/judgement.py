@@ -11,14 +11,14 @@ from streamapp.sinks.parts import Refused, database_id
 from streamapp.sinks.readmodels import MEDIA_SEARCH, READ_MODELS
 from streamapp.verify import wanted
 from streamapp.verify.findings import Difference, Findings
-from streamapp.verify.rows import Compared, Key, Present, Seen
+from streamapp.verify.rows import Compared, Key, PartKey, Present, Seen
 from streamapp.verify.wanted import Known, WantedRow
 
 
 def judge(known: Known, pieces: Iterable[WantedRow | Refused], present: Iterable[Present], seen: Seen) -> Findings:
     """What differs in the rows of a post. `pieces` should be there, `present` are there."""
     findings = Findings()
-    there: dict[Key, dict[Key, Present]] = {}  # by part
+    there: dict[PartKey, dict[Key, Present]] = {}  # by part
     for row in present:
         there.setdefault(row.part, {})[row.key] = row
     for piece in pieces:
@@ -32,6 +32,8 @@ def judge(known: Known, pieces: Iterable[WantedRow | Refused], present: Iterable
             findings.differences += _required(piece, seen, stands, findings)
             for why in (why for part, why in seen.batch.faceless if part is piece.part):
                 findings.tell("faces without a row", f"{_place(piece)}: {why}")
+            for why in (why for part, why in seen.batch.unfit if part is piece.part):
+                findings.tell("values that do not fit", f"{_place(piece)}: {why}")
     if known.alive is not None:
         findings.differences += _told(known, seen)
     for stray in (row for rows in there.values() for row in rows.values()):
@@ -64,10 +66,12 @@ def _required(row: WantedRow, seen: Seen, stands: Mapping[Key, Present], finding
     key = row.part.key
     waiting = seen.awaiting.get(key)
     lacking = next((table for part, table in seen.batch.awaiting if part is row.part), None)
+    if stands and (table := lacking or seen.lacking.get(key)) is not None:
+        return _left(row, table, stands)
     if lacking is not None:
-        return _awaited(row, lacking, waiting, bool(stands), findings)
+        return _awaited(row, lacking, waiting, findings)
     if key not in seen.compared:
-        return [_difference(row, "missing", expected="it counts as deleted")] if row.required else []
+        return _deleted(row, seen.lacking.get(key), findings)
     findings.compared["rows"] += len(seen.compared[key])
     return _written(row, seen.compared[key], stands, waiting)
 
@@ -76,7 +80,7 @@ def _place(row: WantedRow) -> str:
     """The row for people."""
     part = row.part
     media = "" if part.media_id is None else f" media {part.media_id}"
-    return f"post {part.post_id}{media} {_where(part.key)}"
+    return f"post {part.post_id}{media} {_where((part.table, part.pk))}"
 
 
 def _where(key: Key) -> str:
@@ -89,22 +93,34 @@ def _difference(row: WantedRow, kind: Any, key: Key | None = None, **more: Any) 
     """`key`: of the row, where it is not the first one of the part."""
     part = row.part
     media = None if part.media_id is None else str(part.media_id)
-    return Difference(kind=kind, where=_where(key or part.key), post=str(part.post_id), media=media, **more)
+    where = _where(key or (part.table, part.pk))
+    return Difference(kind=kind, where=where, post=str(part.post_id), media=media, **more)
 
 
-def _awaited(
-    row: WantedRow, table: str, waiting: Mapping[str, Any] | None, there: bool, findings: Findings
-) -> Iterator[Difference]:
+def _awaited(row: WantedRow, table: str, waiting: Mapping[str, Any] | None, findings: Findings) -> Iterator[Difference]:
     """A row for which the backend lacks one of its own."""
     if waiting is not None:
         findings.tell(f"rows that await the backend's {waiting['awaited']}", _place(row))
         if row.settled and waiting["revision"] < row.part.revision:
             late = _difference(row, "row", field="revision", expected=row.part.revision, found=waiting["revision"])
             yield replace(late, where=late.where.replace("row", "awaiting", 1))
-    elif there:
-        findings.tell(f"rows of which the backend's {table} are gone: not compared", _place(row))
     elif row.required:
         yield _difference(row, "missing", expected=f"the backend's {table} lacks a row, and nothing awaits it")
+
+
+def _left(row: WantedRow, table: str, stands: Mapping[Key, Present]) -> Iterator[Difference]:
+    """Rows that stand though the backend has deleted its own: they go a minute later."""
+    for key, present in stands.items():
+        expected = f"the backend's row of {table} is gone (revision {present.revision})"
+        yield _difference(row, "extra", key, expected=expected, found=present.revision)
+
+
+def _deleted(row: WantedRow, table: str | None, findings: Findings) -> Iterator[Difference]:
+    """A row that counts as deleted, and is not there."""
+    if table is not None:
+        findings.tell(f"rows that went with the backend's {table}", _place(row))
+    elif row.required:
+        yield _difference(row, "missing", expected="it counts as deleted")
 
 
 def _written(

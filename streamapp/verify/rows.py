@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
 
 from streamapp.sinks import sql
+from streamapp.sinks.database import DATA_ERRORS, Pool
+from streamapp.sinks.media_rows import BackendRow
 from streamapp.sinks.parts import Part
-from streamapp.sinks.postgres import DATA_ERRORS, Pool
 from streamapp.sinks.readmodels import MEDIA_INSIGHTS, MEDIA_SEARCH, POST_SEARCH, READ_MODELS, ReadModel
 from streamapp.sinks.rows import Batch, Values, sort
 
 Key: TypeAlias = tuple[str, int | str]  # table, and what an upsert knows the row by
+PartKey: TypeAlias = tuple[str, int, int]  # of a part of a change
 Columns: TypeAlias = Mapping[str, tuple[Any, Any]]  # what a column should have, and what it has
 PAGE = 1000  # ids of posts
+OF_DELETED_USER = 2**63 - 1  # the revision that ended their posts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +32,11 @@ class Present:
     revision: int
 
     @property
-    def part(self) -> Key:
-        """The part of a change that makes it."""
-        return part_of(self.key, self.media_id)
+    def part(self) -> PartKey:
+        """The part of a change that makes it: one for all rows of a media."""
+        if self.media_id is None:
+            return POST_SEARCH, self.post_id, self.post_id
+        return MEDIA_SEARCH, self.media_id, self.post_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +62,12 @@ class Seen:
     """All that the database says to some parts and posts."""
 
     batch: Batch
-    compared: Mapping[Key, Mapping[Key, Compared]]  # by part: the rows that it makes; without what counts as deleted
+    # By part: the rows that it makes; without what counts as deleted.
+    compared: Mapping[PartKey, Mapping[Key, Compared]]
     present: Mapping[int, Sequence[Present]]  # by post
-    awaiting: Mapping[Key, Mapping[str, Any]]
+    awaiting: Mapping[PartKey, Mapping[str, Any]]
     told: Mapping[int, Sequence[Told]] = field(default_factory=dict)  # by post
+    lacking: Mapping[PartKey, str] = field(default_factory=dict)  # by part: the backend's table without its row
 
 
 class Rows:
@@ -78,23 +85,36 @@ class Rows:
         media = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
         of_posts = {row["post_id"]: dict(row) for row in await self.pool.fetch(queries["posts"], posts)}
         of_media = {
-            row["media_id"]: dict(row)
+            (row["wanted_by"], row["media_id"]): dict(row)
             for row in await self.pool.fetch(queries["media"], [p for p, _ in media], [m for _, m in media])
         }
         batch = sort(parts, of_posts, of_media, **self.widths)
-        compared: dict[Key, dict[Key, Compared]] = {part.key: {} for part in batch.media}
+        compared: dict[PartKey, dict[Key, Compared]] = {part.key: {} for part in batch.media}
+        of_media_id = {part.media_id: part.key for part in batch.media}  # the post that has it: one
         present: dict[int, list[Present]] = {}
         for model in self.models.values():
             values = batch.rows.get(model.table, [])
-            parts_of = {key: part_of(key, row.get("media_id")) for row in values for key in [_key(model, row)]}
+            parts_of: dict[Key, PartKey] = {
+                _key(model, row): of_media_id[row["media_id"]]
+                if "media_id" in row
+                else (POST_SEARCH, row["post_id"], row["post_id"])
+                for row in values
+            }
             for key, found in (await self._compare(model, values)).items():
                 compared.setdefault(parts_of[key], {})[key] = found
             for row in await self.pool.fetch(rows_of_posts(model), posts):
                 there = Present(key=(model.table, row["pk"]), **{name: row[name] for name in _NAMES})
                 present.setdefault(there.post_id, []).append(there)
         awaiting = await self.pool.fetch(sql.queries("verify")["awaiting"], posts)
-        keyed = {(entry["table_name"], entry["pk"]): dict(entry) for entry in awaiting}
-        return Seen(batch=batch, compared=compared, present=present, awaiting=keyed, told=await self._told(posts))
+        keyed = {(entry["table_name"], entry["pk"], entry["post_id"]): dict(entry) for entry in awaiting}
+        return Seen(
+            batch=batch,
+            compared=compared,
+            present=present,
+            awaiting=keyed,
+            told=await self._told(posts),
+            lacking=lacking(parts, of_posts, of_media),
+        )
 
     async def _told(self, posts: Sequence[int]) -> dict[int, list[Told]]:
         found: dict[int, list[Told]] = {}
@@ -126,9 +146,21 @@ class Rows:
         }
 
 
-def part_of(key: Key, media_id: int | None) -> Key:
-    """The part of a change that makes a row: one for all rows of a media."""
-    return key if media_id is None else (MEDIA_SEARCH, media_id)
+def lacking(
+    parts: Iterable[Part], posts: Mapping[int, BackendRow], media: Mapping[tuple[int, int], BackendRow]
+) -> dict[PartKey, str]:
+    """The parts without a row of the backend's, and its table; that of a deleted user counts as none. Rows of the
+    queries `posts` and `media`, as for `sort`."""
+    found: dict[PartKey, str] = {}
+    for part in parts:
+        post, medium = posts[part.post_id], media.get((part.post_id, part.pk))
+        if post["user_id"] is None:
+            found[part.key] = "posts"
+        elif post["username"] is None or post["deleted"] == OF_DELETED_USER:
+            found[part.key] = "users"
+        elif part.media_id is not None and (medium is None or medium["post_id"] is None):
+            found[part.key] = "post_media"
+    return found
 
 
 def _key(model: ReadModel, values: Values) -> Key:

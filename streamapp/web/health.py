@@ -33,6 +33,9 @@ async def ready(request: web.Request) -> web.Response:
         "refused": app.refused,
         "ignored": app.ignored,
         "facesWithoutRows": app.resources.read_models.faceless if app.resources.loaded else 0,
+        "unfitValues": app.resources.read_models.unfit if app.resources.loaded else 0,
+        "hints": app.resources.hints.counts if app.resources.loaded else {},
+        "awaitedForLong": app.resources.read_models.reported if app.resources.loaded else 0,
     }
     return respond(body, status=503 if reasons else 200)
 

@@ -31,6 +31,7 @@ async def post(request: web.Request) -> web.Response:
     if found is not None:
         if not is_local(request):
             found["awaiting"] = await app.resources.awaiting(post_id)
+            found["hints"] = await app.resources.hints_of(post_id, [media["mediaId"] for media in found["media"]])
         return respond(found)
     if missing := unreachable(answers):
         return respond({"error": "workers that may have the post cannot answer", "workers": missing}, status=503)

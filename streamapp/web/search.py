@@ -10,7 +10,7 @@ from elasticsearch import ApiError, TransportError
 from streamapp.app import app
 from streamapp.engines.texts import embedder
 from streamapp.sinks.parts import database_id
-from streamapp.sinks.search import MOST, NotSearchable, Query, find
+from streamapp.sinks.search import MOST, NotSearchable, Query, Unusable, find
 from streamapp.web.middleware import respond
 
 search = web.RouteTableDef()
@@ -20,8 +20,8 @@ KNOWN = ("q", "like", "face", "user", "limit", "unsafe")
 
 @search.get("/search")
 async def found(request: web.Request) -> web.Response:
-    """200 with the answer, also when there are no hits; 404 where what it starts from is not known; 503 without the
-    search server."""
+    """200 with the answer, also when there are no hits; 400 for what cannot be asked; 404 where what it starts from is
+    not known; 503 without the search server."""
     query = _query(request)
     resources = app.resources
     if not resources.loaded:
@@ -34,6 +34,8 @@ async def found(request: web.Request) -> web.Response:
             embed=embedder(resources.engine, resources.executor),
             same_person=app.settings.face_suggested,
         )
+    except Unusable as error:
+        return respond({"error": str(error)}, status=400)
     except NotSearchable as error:
         return respond({"error": str(error)}, status=404)
     except (ApiError, TransportError) as error:

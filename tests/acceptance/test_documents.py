@@ -120,6 +120,23 @@ async def test_sync_hints(system: System, backend: Backend, images: str, post_id
     assert len(await system.dead_letters()) == letters
 
 
+async def test_what_was_told_deleted_and_is_there_is_in_the_story(backend: Backend, images: str, post_id: int) -> None:
+    media_id = post_id + 1
+    await backend.add_post(post_id, 15, "Told", {media_id: f"{images}/forest.jpg"})
+    await backend.request_image(post_id, media_id, f"{images}/forest.jpg")
+    await aggregates(backend, post_id)
+    await backend.send("es-sync-queue", operation="DELETE", indexName="media_search", documentId=str(media_id))
+
+    async def told() -> Any:
+        return (await backend.story(post_id))["hints"]
+
+    await until(told, what="the hint in the story")
+    (hint,) = await told()
+    assert (hint["table_name"], hint["pk"], hint["wanted"]) == ("read_model_media_search", media_id, False)
+    async with backend.http.get(f"{backend.worker}/health/ready") as response:
+        assert isinstance((await response.json())["hints"], dict)
+
+
 @pytest.mark.parametrize(
     "form",
     [

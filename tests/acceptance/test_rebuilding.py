@@ -104,5 +104,6 @@ async def test_search_over_http(backend: Backend, system: System) -> None:
     assert "no vectors of texts" in body["note"]
     assert (await get(like="1"))[0] == 404
     assert (await get(face="1"))[1] == {"error": "the face of user 1 is not known"}
-    for wrong in ({}, {"q": "a", "limit": "0"}, {"like": "x"}, {"q": "a", "unknown": "1"}):
+    too_long = {"q": "word " * 700}, {"q": "a", "user": "u" * 5000}
+    for wrong in ({}, {"q": "a", "limit": "0"}, {"like": "x"}, {"q": "a", "unknown": "1"}, *too_long):
         assert (await get(**wrong))[0] == 400

@@ -32,9 +32,9 @@ from streamapp.rebuild.agreement import Comparison, Disagreement
 from streamapp.rebuild.documents import rebuild
 from streamapp.rebuild.successor import Busy, Successor
 from streamapp.sinks import indices
+from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import BY_NAME, INDICES, NEXT, Index
-from streamapp.sinks.postgres import Pool, open_pool
 
 every_index = pytest.mark.parametrize("index", INDICES.values(), ids=list(BY_NAME))
 MEDIA, USERS = BY_NAME["media_search"], BY_NAME["user_search"]
@@ -200,6 +200,7 @@ async def test_a_writer_that_does_not_end_is_named(
         await writer.execute(f"UPDATE {USERS.table} SET username = 'long'")
         with pytest.raises(Busy, match="read_model_user_search"):
             await rebuild(pool, client, USERS, prefix=prefix)
+    assert await names(client, prefix, USERS) == {"user_search-v1": {USERS.alias(prefix)}}  # and leaves nothing
     done = await rebuild(pool, client, USERS, prefix=prefix, drop_old=True)
     assert await names(client, prefix, USERS) == {done.name.removeprefix(prefix): {USERS.alias(prefix)}}
 
@@ -233,7 +234,7 @@ class Ended(Exception):
     """As if the process had been killed here."""
 
 
-@pytest.mark.parametrize("step", ["_no_writer", "seed", "waiting", "swap", "release", "unregister", "_point"])
+@pytest.mark.parametrize("step", ["_no_writer", "seed", "waiting", "swap", "_unregister", "alias moved", "_point"])
 async def test_ended_anywhere_it_goes_on(
     step: str, pool: Pool, client: AsyncElasticsearch, prefix: str, worker: Indexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,13 +252,15 @@ async def test_ended_anywhere_it_goes_on(
         return original(*_, **__)
 
     with monkeypatch.context() as patched:
-        if step == "unregister":  # after the last alias but before the database knows
+        if step == "alias moved":  # but before the database knows
+            point = Successor._point
 
-            async def swapped(self: Successor, name: str) -> None:
-                await Successor.__dict__["_point"](self, self.alias, name)
-                raise Ended
+            async def pointed(self: Successor, alias: str, name: str | None) -> None:
+                await point(self, alias, name)
+                if alias == self.alias:
+                    raise Ended
 
-            patched.setattr(Successor, "swap", swapped)
+            patched.setattr(Successor, "_point", pointed)
         else:
             original = getattr(Successor, step)
             patched.setattr(Successor, step, ending)
@@ -412,8 +415,11 @@ async def test_abandoned(pool: Pool, client: AsyncElasticsearch, prefix: str, wo
     target = Successor(pool, client, USERS, prefix=prefix)
     name, _ = await target.begin()
     await target.seed()
-    assert await target.abandon() == name
-    assert await target.abandon() is None
+    assert await target.abandon() == [name]
+    assert await target.abandon() == []
+    for unknown in (3, 4):  # of who was killed before the database knew
+        await indices.create(client, USERS, USERS.concrete(prefix, unknown))
+    assert await target.abandon() == [USERS.concrete(prefix, 3), USERS.concrete(prefix, 4)]
     assert await names(client, prefix, USERS) == {"user_search-v1": {USERS.alias(prefix)}}
     await drained(worker)
     assert worker.counts == {"done": 1}

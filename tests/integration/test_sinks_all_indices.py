@@ -28,9 +28,9 @@ from sinks_support import database, until
 
 from streamapp.sinks import documents, indices
 from streamapp.sinks.bulk import Operation, Verdict
+from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import INDICES, Index
-from streamapp.sinks.postgres import Pool, open_pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

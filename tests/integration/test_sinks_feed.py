@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from sinks_support import backend_post, database, fresh_pool, insights, media_changed, post_changed, view
 
-from streamapp.sinks.postgres import Outcome, Pool, ReadModels
+from streamapp.sinks.database import Pool
+from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import FEED, MEDIA_SEARCH, POST_SEARCH
 
 ZERO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -164,6 +165,8 @@ async def test_the_score(pool: Pool, models: ReadModels) -> None:
         ({"comment_count": 4, "save_count": 5, "view_count": 59}, 4 * 2 + 5 * 3 + 2),
         ({"reaction_count": -5}, 0),
         ({"reaction_count": None, "comment_count": 1}, 2),
+        ({"reaction_count": 2**31 - 1, "comment_count": 2**31 - 1, "save_count": 2**31 - 1}, 6 * (2**31 - 1)),
+        ({"view_count": 2**63 - 1, "comment_count": 1_500_000_000}, (2**63 - 1) // 20 + 3_000_000_000),
     ],
     ids=str,
 )
@@ -211,14 +214,51 @@ async def test_a_post_made_private_leaves_other_feeds_and_a_new_user_gets_items(
     await post(pool)
     await models.write([media_changed(media())])
     await user(pool, 20)
-    assert await models.tend() == 1
+    assert await models.tend() == 2  # with the row of the user
     assert await items(pool) == ["7:10", "20:10"]
     await pool.execute("UPDATE posts SET visibility = 'PRIVATE'")
-    assert await models.tend() == 1
+    assert await models.tend() == 2  # with the row of the media
     assert await items(pool) == ["7:10"]
     await pool.execute("DELETE FROM posts")
     assert await models.tend() >= 1
     assert await items(pool) == []
+
+
+@pytest.mark.parametrize("time", ["'infinity'", "'20000-01-01'", "'290000-01-01'"])
+async def test_a_time_that_python_has_not_stops_no_sweep(time: str, pool: Pool, models: ReadModels) -> None:
+    for post_id in (1, 2, 3):
+        await post(pool, post_id)
+    await pool.execute(f"UPDATE post_media SET created_at = {time} WHERE media_id = 20")
+    changes = [media_changed(media(str(n * 10)), post_id=str(n)) for n in (1, 2, 3)]
+    assert (await models.write(changes)).refused == []
+    await pool.execute(f"DELETE FROM {FEED}")
+    for size in (1, 1, 1, 1):  # the cursor passes it
+        async with pool.acquire() as connection, connection.transaction():
+            await models.sweep.feed.sweep(connection, size)
+    assert {"7:10", "7:30"} <= set(await items(pool))
+    finite = await pool.fetchval(f"SELECT bool_and(abs(combined_score) < 'infinity') FROM {FEED}")
+    assert finite
+
+
+async def test_a_media_whose_items_cannot_be_hurts_no_other(pool: Pool, models: ReadModels, caplog: Any) -> None:
+    for post_id in range(1, 6):
+        await post(pool, post_id)
+    changes = [media_changed(media(str(n * 10)), post_id=str(n)) for n in range(1, 6)]
+    await models.write(changes)
+    await pool.execute(f"DELETE FROM {FEED}")
+    await pool.execute(f"ALTER TABLE {FEED} ADD CONSTRAINT odd CHECK (media_id <> 30)")
+    try:
+        await models.tend()
+        await models.tend()
+    finally:
+        await pool.execute(f"ALTER TABLE {FEED} DROP CONSTRAINT odd")
+    assert await items(pool) == ["7:10", "7:20", "7:40", "7:50"]
+    assert models.sweep.careful.refused == 2
+    assert [r.message for r in caplog.records if "odd" in r.message] == [
+        "feed items of media 30 is left as it is: " + caplog.records[-1].message.partition(": ")[2]
+    ]
+    await models.tend()
+    assert "7:30" in await items(pool)
 
 
 async def test_the_bound_may_be_none(pool: Pool) -> None:
@@ -244,10 +284,10 @@ async def test_what_is_over_goes_some_at_a_time(pool: Pool, models: ReadModels) 
         "UNION ALL SELECT 'new', 1, 9, 1, now(), now() + interval '1 hour' "
         "UNION ALL SELECT 'ever', 1, 9, 1, now(), NULL"
     )
-    assert await models.feed.expire(pool, 3) == 3
+    assert await models.sweep.feed.expire(pool, 3) == 3
     assert sorted(await items(pool)) == ["ever", "new", "old1", "old2"]
-    assert await models.feed.expire(pool, 3) == 2
-    assert await models.feed.expire(pool, 3) == 0
+    assert await models.sweep.feed.expire(pool, 3) == 2
+    assert await models.sweep.feed.expire(pool, 3) == 0
     assert sorted(await items(pool)) == ["ever", "new"]
 
 
@@ -261,7 +301,7 @@ async def test_the_sweep_comes_to_every_media_and_begins_again(pool: Pool, model
         made = []
         for _ in range(3):
             async with pool.acquire() as connection, connection.transaction():
-                made.append(await models.feed.sweep(connection, 2))
+                made.append(await models.sweep.feed.sweep(connection, 2))
         assert made == [2, 2, 1]
         assert len(await items(pool)) == 5
 

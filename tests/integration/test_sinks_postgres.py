@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 from sinks_support import (
-    backend_media,
     backend_post,
     database,
     fresh_pool,
@@ -27,9 +26,9 @@ from sinks_support import (
 )
 
 from streamapp.errors import Unavailable
-from streamapp.events import Change, ImageCaptioning, ImageEmbedding, MediaChanged
-from streamapp.sinks import sql
-from streamapp.sinks.postgres import Outcome, Pool, ReadModels, open_pool
+from streamapp.events import Change
+from streamapp.sinks.database import Pool, open_pool
+from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 
 TWO = (POST_SEARCH, MEDIA_SEARCH)
@@ -219,145 +218,6 @@ async def test_a_media_that_left_one_post_for_another_is_of_the_other(pool: Pool
     assert (await media_row(pool, 10))["post_id"] == 2
 
 
-async def test_a_media_that_left_awaits_nothing(pool: Pool, models: ReadModels) -> None:
-    await backend_post(pool, 1, [10])
-    assert await models.write([media_changed(view("11"), revision=4)]) == Outcome(awaiting=1)
-    await models.write([replace(media_changed(view("11"), revision=5), removed=True)])
-    assert await models.awaiting("1") == []
-
-
-async def test_what_lacks_the_backends_row_waits_and_the_rest_does_not(pool: Pool, models: ReadModels) -> None:
-    await backend_post(pool, 1, [10])
-    changes = whole(view("10"), view("11"), revision=3)
-    assert await models.write([*changes, media_changed(view("20"), post_id="2")]) == Outcome(changed=2, awaiting=2)
-    assert [(a.table_name, a.pk, a.media_id, a.awaited, a.revision) for a in await models.awaiting("1")] == [
-        (MEDIA_SEARCH, 11, 11, "post_media", 3)
-    ]
-    assert [(a.pk, a.awaited) for a in await models.awaiting("2")] == [(20, "posts")]
-    assert await models.awaiting("not a number") == []
-
-    await backend_media(pool, 1, [11])
-    assert await models.retry_awaiting() == Outcome()  # not due yet
-    await due(pool)
-    assert await models.retry_awaiting() == Outcome(changed=1, awaiting=1)
-    assert (await media_row(pool, 11))["post_all_scenes"] == ["outdoor"]
-    assert await models.awaiting("1") == []
-    assert [a.attempts for a in await models.awaiting("2")] == [1]
-
-
-async def test_waiting_is_by_time_and_longer_each_time(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view())])
-    waits = []
-    for _ in range(7):
-        query = "SELECT extract(epoch FROM next_attempt - now())::float FROM awaiting"
-        waits.append(round(await pool.fetchval(query)))
-        await due(pool)
-        assert await models.retry_awaiting() == Outcome(awaiting=1)
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
-
-
-async def test_a_late_row_is_written_by_itself(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view(), revision=2)])
-    since = (await models.awaiting("1"))[0].since
-    await models.write([media_changed(view(answers=insights(5)), revision=3)])  # waits in its place
-    await models.write([media_changed(view(), revision=2)])
-    waiting = await models.awaiting("1")
-    assert [(a.revision, a.since) for a in waiting] == [(3, since)]
-    await backend_post(pool)
-
-    async def retried() -> bool:
-        return (await models.retry_awaiting()).changed == 1
-
-    await until(retried)
-    assert (await media_row(pool))["ai_caption"] == "caption 5"
-
-
-async def test_a_newer_change_settles_what_was_awaited(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view(), revision=2)])
-    await backend_post(pool)
-    await models.write([media_changed(view(answers=insights(5)), revision=3)])
-    assert await models.awaiting("1") == []
-
-
-async def test_an_older_change_does_not_settle_a_newer_one(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view(answers=insights(5)), revision=3)])
-    await backend_post(pool)
-    assert await models.write([media_changed(view(), revision=2)]) == Outcome(changed=1)  # a replay
-    await due(pool)
-    assert await models.retry_awaiting() == Outcome(changed=1)
-    assert (await media_row(pool))["ai_caption"] == "caption 5"
-
-
-async def test_who_dies_while_retrying_loses_nothing(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view())])
-    await backend_post(pool)
-    await due(pool)
-    claimed = await pool.fetch(sql.queries("sink")["claim_awaiting"], 10, [MEDIA_SEARCH])  # and then it is killed
-    assert len(claimed) == 1
-    await due(pool)
-    assert await ReadModels(pool, tables=TWO).retry_awaiting() == Outcome(changed=1)
-
-
-async def test_a_change_that_can_not_be_read_stops_nothing(
-    pool: Pool, models: ReadModels, caplog: pytest.LogCaptureFixture
-) -> None:
-    await models.write([media_changed(view("10")), media_changed(view("11"))])
-    await backend_post(pool, 1, [10, 11])
-    await pool.execute("UPDATE awaiting SET change = '{}' WHERE pk = 10")
-    await due(pool)
-    assert await models.retry_awaiting() == Outcome(changed=1)
-    (left,) = await models.awaiting("1")
-    assert left.refused
-    assert f"row 10 of {MEDIA_SEARCH} awaits a change that can not be read" in caplog.text
-
-
-async def test_retries_at_once_do_not_meet(pool: Pool, models: ReadModels) -> None:
-    media = [view(str(n)) for n in range(100, 150)]
-    await models.write([media_changed(m) for m in media])
-    await backend_post(pool, 1, [int(m.media_id) for m in media])
-    await due(pool)
-    outcomes = await asyncio.gather(*(models.retry_awaiting(20) for _ in range(4)))
-    assert sum(outcome.changed for outcome in outcomes) == 50
-
-
-LONG = media_changed(view("12", (ImageCaptioning(caption="with a \0 in it"),)))
-WIDE = media_changed(view("13", (ImageEmbedding(vector=vector(1, 3)),)))
-TEXT = media_changed(view("x"))
-
-
-async def test_a_bad_change_is_refused_alone(pool: Pool, models: ReadModels) -> None:
-    await backend_post(pool, 1, [10, 11, 12, 13])
-    good = [media_changed(view("10")), media_changed(view("11"))]
-    outcome = await models.write([good[0], LONG, WIDE, TEXT, good[1]])
-    assert outcome.changed == 2
-    reasons = {id(change): reason for change, reason in outcome.refused}
-    assert {id(LONG), id(WIDE), id(TEXT)} == reasons.keys()
-    assert "cannot be converted to text" in reasons[id(LONG)]
-    assert "has 12 bytes, 512 float32 have 2048" in reasons[id(WIDE)]
-    assert "'x' is not a 64-bit decimal number" in reasons[id(TEXT)]
-
-
-async def test_a_bad_media_does_not_keep_its_post_back(pool: Pool, models: ReadModels) -> None:
-    await backend_post(pool, 1, [10, 12, 13])
-    outcome = await models.write([media_changed(view("10")), LONG, WIDE, post_changed(view("10"))])
-    assert outcome.changed == 2
-    assert [refused for refused, _ in outcome.refused] == [LONG, WIDE]
-    assert await pool.fetchval(f"SELECT count(*) FROM {POST_SEARCH}") == 1
-
-
-async def test_what_was_awaited_and_is_bad_stays_to_be_seen(pool: Pool, models: ReadModels) -> None:
-    await models.write([LONG, WIDE])
-    await backend_post(pool, 1, [12, 13])
-    await due(pool)
-    outcome = await models.retry_awaiting()
-    assert {change.media.media_id for change, _ in outcome.refused if isinstance(change, MediaChanged)} == {"12", "13"}
-    assert all(a.refused for a in await models.awaiting("1"))
-    assert await models.retry_awaiting() == Outcome()
-    good = media_changed(view("12"), revision=2)
-    assert await models.write([good]) == Outcome(changed=1)
-    assert [a.pk for a in await models.awaiting("1")] == [13]
-
-
 async def test_a_deleted_post_stays_deleted(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool, 1, [10, 11])
     await backend_post(pool, 2, [20])
@@ -373,12 +233,6 @@ async def test_a_deleted_post_stays_deleted(pool: Pool, models: ReadModels) -> N
     assert [row["media_id"] for row in await rows(pool)] == [20]
     # Only what came after the deletion may bring the post back.
     assert await models.write([media_changed(view("10"), revision=6)]) == Outcome(changed=1)
-
-
-async def test_a_deletion_leaves_what_came_after_it_waiting(pool: Pool, models: ReadModels) -> None:
-    await models.write([media_changed(view("10"), revision=2), media_changed(view("11"), revision=6)])
-    await models.write([post_deleted(revision=5)])
-    assert [a.pk for a in await models.awaiting("1")] == [11]
 
 
 async def test_a_deletion_and_what_it_ends_in_one_batch(pool: Pool, models: ReadModels) -> None:

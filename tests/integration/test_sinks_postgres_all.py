@@ -27,7 +27,8 @@ from sinks_support import (
 from streamapp.events import Change, FaceDetection
 from streamapp.ids import face_id
 from streamapp.settings import READ_MODELS as TABLES
-from streamapp.sinks.postgres import Outcome, Pool, ReadModels, open_pool
+from streamapp.sinks.database import Pool, open_pool
+from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import (
     DETECTED_FACES,
     FACE_SEARCH,
@@ -293,21 +294,27 @@ async def test_all_rows_of_a_media_wait_for_the_backends_and_others_do_not(pool:
     assert await models.awaiting("2") == []
 
 
-async def test_what_refers_to_a_row_of_the_backends_waits_for_it(pool: Pool) -> None:
-    """Where the insights are the backend's own, the faces refer to them."""
+async def test_what_refers_to_a_row_of_the_backends_waits_for_it(pool: Pool, models: ReadModels) -> None:
+    """A backend's own tables may refer to others of its own."""
     await fresh_post(pool)
-    models = ReadModels(pool, tables=set(TABLES) - {MEDIA_INSIGHTS})
-    change = media_changed(view(answers=insights(faces=1)))
-    assert await models.write([change]) == Outcome(awaiting=1)
-    assert [(a.pk, a.awaited) for a in await models.awaiting("1")] == [(10, MEDIA_INSIGHTS)]
-    await pool.execute(f"INSERT INTO {MEDIA_INSIGHTS} (media_id, post_id) VALUES (10, 1)")
-    await pool.execute("UPDATE awaiting SET next_attempt = now()")
-    assert (await models.retry_awaiting()).changed > 0
-    assert await column(pool, DETECTED_FACES, "media_id") == [10]
-    assert await column(pool, MEDIA_INSIGHTS, "status") == ["PROCESSING"]  # the backend's, as it was
+    await pool.execute(
+        "CREATE TABLE profiles (user_id BIGINT PRIMARY KEY);"
+        f"ALTER TABLE {MEDIA_SEARCH} ADD CONSTRAINT known FOREIGN KEY (uploader_id) REFERENCES profiles"
+    )
+    try:
+        change = media_changed(view(answers=insights(faces=1)))
+        assert await models.write([change]) == Outcome(awaiting=1)
+        assert [(a.pk, a.awaited) for a in await models.awaiting("1")] == [(10, "profiles")]
+        assert await column(pool, FACE_SEARCH, "media_id") == []
+        await pool.execute("INSERT INTO profiles VALUES (7)")
+        await pool.execute("UPDATE awaiting SET next_attempt = now()")
+        assert (await models.retry_awaiting()).changed > 0
+        assert await column(pool, DETECTED_FACES, "media_id") == [10]
+    finally:
+        await pool.execute("DROP TABLE profiles CASCADE")
 
 
-@pytest.mark.parametrize("table", sorted(set(TABLES) - {MEDIA_INSIGHTS}))
+@pytest.mark.parametrize("table", sorted(set(TABLES) - {MEDIA_INSIGHTS}))  # its faces refer to it
 async def test_a_table_of_the_backends_is_left_alone(table: str, pool: Pool) -> None:
     await fresh_post(pool)
     models = ReadModels(pool, tables=set(TABLES) - {table})

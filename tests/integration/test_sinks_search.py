@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from elasticsearch import AsyncElasticsearch
 from sinks_support import database
 
 from streamapp.sinks import indices
+from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.indexer import Indexer
-from streamapp.sinks.indices import BY_NAME, INDICES
-from streamapp.sinks.postgres import Pool, open_pool
-from streamapp.sinks.search import Answer, NotSearchable, Query, find, search
+from streamapp.sinks.indices import BY_NAME, INDICES, Index
+from streamapp.sinks.search import Answer, NotSearchable, Query, Unusable, find, search
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -175,3 +175,70 @@ async def test_with_the_face_of_a_user(filled: Filled) -> None:
 async def test_what_a_search_cannot_start_from(filled: Filled, query: dict[str, Any], told: str) -> None:
     with pytest.raises(NotSearchable, match=told):
         await found(filled, **query)
+
+
+Pair = tuple[Index, int, dict[str, Any]]
+
+
+async def crowd(filled: Filled, user: int, first: int, others: int, **of_others: Any) -> None:
+    """A face of which many others' images are nearer than the one that is meant: media `first`, of bob."""
+    client, prefix = filled
+    base = np.random.default_rng(user).normal(size=1024)
+    known = {"user_id": user, "username": f"u{user}", "face_embedding": base.tolist(), "is_active": True}
+    pairs: list[Pair] = [(KNOWN, user, known)]
+    for n in range(others + 1):
+        of_media = {"uploader_id": 8, "uploader_username": "bob", "is_safe": True} | (of_others if n else {})
+        face = base.copy()
+        face[0] += 0.0 if n else 5.0
+        shown = {"media_id": first + n, "post_id": 1, "media_url": "x"} | of_media
+        found = {"id": first + n, "media_id": first + n, "uploader_id": shown["uploader_id"]}
+        pairs += [(MEDIA, first + n, shown), (FACES, first + n, found | {"face_embedding": face.tolist()})]
+    for some in batched(pairs, 100):
+        operations: list[dict[str, Any]] = []
+        for index, pk, document in some:
+            operations += [{"index": {"_index": index.alias(prefix), "_id": str(pk)}}, document]
+        assert not (await client.bulk(operations=operations, refresh=True))["errors"]
+
+
+def batched(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
+    return (pairs[n : n + size] for n in range(0, len(pairs), size))
+
+
+async def test_the_face_on_a_safe_image_is_found_behind_many_unsafe_ones(filled: Filled) -> None:
+    await crowd(filled, 50, 5000, 350, is_safe=False)
+    assert ids(await found(filled, face=50)) == [5000]
+    assert len(ids(await found(filled, face=50, safe_only=False, limit=1000))) == 351
+    assert len(ids(await found(filled, face=50, safe_only=False, limit=10))) == 10
+
+
+@pytest.mark.parametrize("user", ["bob", "8"])
+async def test_the_face_on_an_image_of_one_user_is_found_behind_many_of_others(filled: Filled, user: str) -> None:
+    await crowd(filled, 60, 6000, 150, uploader_id=9, uploader_username="eve")
+    assert ids(await found(filled, face=60, user=user)) == [6000]
+    assert ids(await found(filled, face=60, user="nobody")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"text": "word " * 3500}, "text has 17,500 characters, at most 1,000"),
+        ({"text": "a", "user": "u" * 40_000}, "user has 40,000 characters"),
+        ({"text": "caf\udce9"}, "text is no text"),
+        ({"text": "a", "user": "\ud800"}, "user is no text"),
+    ],
+)
+async def test_what_cannot_be_asked(filled: Filled, query: dict[str, Any], told: str) -> None:
+    with pytest.raises(Unusable, match=told):
+        await found(filled, **query)
+
+
+@pytest.mark.parametrize(
+    "query", [{"text": " ".join(f"w{n}" for n in range(300))[:1000]}, {"text": "a\x00b", "user": "\x00" * 200}]
+)
+async def test_what_is_odd_is_asked(filled: Filled, query: dict[str, Any]) -> None:
+    assert ids(await found(filled, **query)) == []
+
+
+async def test_what_the_server_does_not_take_is_the_fault_of_who_asks(filled: Filled) -> None:
+    with pytest.raises(Unusable, match="the search server does not take this"):
+        await found(filled, text="beach", limit=20_000)

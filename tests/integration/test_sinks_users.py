@@ -11,7 +11,9 @@ from sinks_support import backend_post, database, fresh_pool, insights, media_ch
 
 from streamapp.errors import Unavailable
 from streamapp.settings import READ_MODELS as TABLES
-from streamapp.sinks.postgres import Outcome, Pool, ReadModels
+from streamapp.sinks import sweep
+from streamapp.sinks.database import Pool
+from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import (
     DETECTED_FACES,
     FACE_SEARCH,
@@ -22,7 +24,6 @@ from streamapp.sinks.readmodels import (
     USER_FACES,
     USER_SEARCH,
 )
-from streamapp.sinks.users import Users
 
 FACE = str([0.5] * 1024)
 
@@ -42,6 +43,22 @@ async def pool(url: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def models(pool: Pool) -> ReadModels:
     return ReadModels(pool)
+
+
+@pytest.fixture
+async def wide(servers: Any) -> AsyncIterator[Pool]:
+    """A backend whose names are longer than ours."""
+    async with database(servers.postgres_url) as url, fresh_pool(url) as pool:
+        await pool.execute("ALTER TABLE users ALTER full_name TYPE VARCHAR(300), ALTER designation TYPE TEXT")
+        yield pool
+
+
+async def members(pool: Pool, count: int) -> None:
+    await pool.execute(
+        "INSERT INTO users (user_id, username, email, password, role, account_status) "
+        "SELECT n, 'u' || n, 'u' || n, '', 'USER', 'ACTIVE' FROM generate_series(1, $1) n",
+        count,
+    )
 
 
 async def user_row(pool: Pool, user_id: int = 7) -> dict[str, Any]:
@@ -214,40 +231,82 @@ async def test_later_changes_of_a_deleted_users_post_are_no_rows(pool: Pool, mod
     assert await models.write(whole(view("10"), revision=9)) == Outcome()
 
 
-async def test_a_user_must_be_gone_for_a_while(pool: Pool, models: ReadModels) -> None:
+@pytest.mark.parametrize("deletion", ["DELETE FROM users", "UPDATE users SET account_status = 'DELETED'"])
+async def test_a_user_must_be_gone_for_a_while(deletion: str, pool: Pool, models: ReadModels) -> None:
     await backend_post(pool)
     await models.write([media_changed(view())])
-    await pool.execute("DELETE FROM users")
+    await pool.execute(deletion)
     for _ in range(2):
         await models.tend()  # not for a minute yet
     assert await pool.fetchval(f"SELECT count(*) FROM {USER_SEARCH}") == 1
-    models.users = Users(models.users._send, gone_for=0)
-    assert await models.tend() > 0
+    await pool.execute("UPDATE backend_gone SET since = since - interval '1 minute'")
+    assert await ReadModels(pool).tend() > 0  # another worker knows it too
     assert await pool.fetchval(f"SELECT count(*) FROM {USER_SEARCH}") == 0
     assert await pool.fetchval(f"SELECT count(*) FROM {MEDIA_SEARCH}") == 0
+    assert await pool.fetchval("SELECT count(*) FROM backend_gone") == 0
 
 
 async def test_a_user_who_came_back_was_not_gone(pool: Pool, models: ReadModels) -> None:
     await backend_post(pool)
     await models.write([media_changed(view())])
-    users = Users(models.users._send, gone_for=0.2)
-    await pool.execute("UPDATE users SET account_status = 'DELETED'")
-    assert (await users.sweep(pool))[1] == []
-    await pool.execute("UPDATE users SET account_status = 'ACTIVE'")
-    assert (await users.sweep(pool))[1] == []
-    await pool.execute("UPDATE users SET account_status = 'DELETED'")
-    assert (await users.sweep(pool))[1] == []
-    assert users._gone.keys() == {7}
+    for status, known in (("DELETED", 1), ("ACTIVE", 0), ("DELETED", 1)):
+        await pool.execute("UPDATE users SET account_status = $1", status)
+        await models.tend()
+        since = await pool.fetch("SELECT since > now() - interval '30 seconds' FROM backend_gone")
+        assert [row[0] for row in since] == [True] * known
+        await pool.execute("UPDATE backend_gone SET since = since - interval '50 seconds'")
 
 
-async def test_the_sweep_goes_on_where_it_was(pool: Pool, models: ReadModels) -> None:
-    await pool.execute(
-        "INSERT INTO users (user_id, username, email, password, role, account_status) "
-        "SELECT n, 'u' || n, 'u' || n, '', 'USER', 'ACTIVE' FROM generate_series(1, 5) n"
-    )
-    await models.users.write(pool, range(1, 6))
+async def test_the_sweep_goes_on_where_it_was(pool: Pool, models: ReadModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    await members(pool, 5)
+    await models.tend()
     await pool.execute("UPDATE users SET bio = 'x'")
-    assert [(await models.users.sweep(pool, 2))[0] for _ in range(4)] == [2, 2, 1, 0]
+    models.sweep.page = 2
+    monkeypatch.setattr(sweep, "PAGES", 1)
+    assert [await models.tend() for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_whoever_is_a_user_can_be_found(pool: Pool, models: ReadModels) -> None:
+    await members(pool, 3)
+    await pool.execute("UPDATE users SET account_status = 'DELETED' WHERE user_id = 1")
+    await pool.execute("UPDATE users SET account_status = 'SUSPENDED' WHERE user_id = 2")
+    assert await models.tend() == 2
+    rows = await pool.fetch(f"SELECT user_id, username, account_status, total_posts FROM {USER_SEARCH} ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(2, "u2", "SUSPENDED", 0), (3, "u3", "ACTIVE", 0)]
+    await enrolled(pool, 3)
+    await models.tend()
+    assert (await user_row(pool, 3))["face_enrolled"] is True
+    assert await ReadModels(pool, tables=set(TABLES) - {USER_SEARCH}).tend() == 0
+
+
+async def test_a_user_whose_row_cannot_be_hurts_no_other(pool: Pool, models: ReadModels, caplog: Any) -> None:
+    await members(pool, 9)
+    await pool.execute(f"ALTER TABLE {USER_SEARCH} ADD CONSTRAINT odd CHECK (user_id <> 4)")
+    try:
+        for _ in range(3):
+            await models.tend()
+    finally:
+        await pool.execute(f"ALTER TABLE {USER_SEARCH} DROP CONSTRAINT odd")
+    assert [row[0] for row in await pool.fetch(f"SELECT user_id FROM {USER_SEARCH} ORDER BY 1")] == [
+        *(1, 2, 3, 5, 6, 7, 8, 9)
+    ]
+    assert models.sweep.careful.refused == 3
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith("the row of user 4 is left as it is: ")
+
+
+async def test_what_is_wider_than_our_columns_is_cut(wide: Pool) -> None:
+    models = ReadModels(wide)
+    await members(wide, 1)
+    await backend_post(wide)
+    await wide.execute("UPDATE users SET full_name = repeat('x', 150), designation = repeat('y', 150)")
+    assert (await models.write([media_changed(view())])).refused == []
+    await wide.execute("UPDATE users SET full_name = repeat('z', 150)")
+    for changed in (3, 0):  # two users and the media
+        assert await models.tend() == changed
+    assert (await user_row(wide))["full_name"] == "z" * 100
+    assert await wide.fetchval(f"SELECT uploader_full_name FROM {MEDIA_SEARCH}") == "z" * 100
+    assert models.sweep.careful.refused == 0
 
 
 async def test_only_tables_that_are_ours_lose_users(pool: Pool, models: ReadModels) -> None:

@@ -11,13 +11,13 @@ from world import World
 from streamapp.contracts import write
 from streamapp.events import Event
 from streamapp.sinks.parts import Deletion, Part, split
-from streamapp.sinks.readmodels import READ_MODELS
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
 from streamapp.sinks.rows import Batch, sort
 from streamapp.verify import wanted
 from streamapp.verify.findings import Findings
 from streamapp.verify.judgement import judge
 from streamapp.verify.results import Results
-from streamapp.verify.rows import Compared, Key, Present, Seen, part_of
+from streamapp.verify.rows import Compared, Key, PartKey, Present, Seen, lacking
 from streamapp.verify.streams import Fields, Streams
 from streamapp.verify.wanted import Known, WantedRow
 
@@ -115,14 +115,14 @@ class GivenOut:
             return
         batch = self._batch([part])
         assert not batch.refused, batch.refused
-        if part.key in self.rows and part.revision < self.rows[part.key]["revision"]:
+        if (known := self.rows.get((part.table, part.pk))) is not None and part.revision < known["revision"]:
             return
         if part.media_id is not None:  # its rows are all that it has
             self.rows = {key: row for key, row in self.rows.items() if row.get("media_id") != part.media_id}
         self.rows |= keyed(batch)
 
     def _batch(self, parts: Sequence[Part]) -> Batch:
-        media = {part.pk: self.backend["media"] for part in parts}
+        media = {(100, part.pk): self.backend["media"] for part in parts}
         return sort(parts, {100: self.backend["post"]}, media, width=WIDTH, face_width=FACE_WIDTH)
 
     @property
@@ -136,8 +136,9 @@ class GivenOut:
     async def verified(self, *, awaiting: Mapping[Any, Any] | None = None) -> Findings:
         """What is found by comparing."""
         pieces = list(wanted.rows(self.known))
-        batch = self._batch([piece.part for piece in pieces if isinstance(piece, WantedRow)])
-        compared: dict[Key, dict[Key, Compared]] = {part.key: {} for part in batch.media}
+        parts = [piece.part for piece in pieces if isinstance(piece, WantedRow)]
+        batch = self._batch(parts)
+        compared: dict[PartKey, dict[Key, Compared]] = {part.key: {} for part in batch.media}
         for key, row in keyed(batch).items():
             has = self.rows.get(key)
             names = row.keys() | (has or row).keys() - {"revision"}
@@ -147,12 +148,14 @@ class GivenOut:
                 if has is not None and _plain(row.get(name)) != _plain(has.get(name))
             }
             one = Compared(revision=None if has is None else has["revision"], columns=differing)
-            compared.setdefault(part_of(key, row.get("media_id")), {})[key] = one
+            part = (MEDIA_SEARCH, row["media_id"], 100) if "media_id" in row else (POST_SEARCH, 100, 100)
+            compared.setdefault(part, {})[key] = one
         present = [
             Present(key=key, post_id=100, media_id=row.get("media_id"), revision=row["revision"])
             for key, row in self.rows.items()
         ]
-        seen = Seen(batch=batch, compared=compared, present={100: present}, awaiting=awaiting or {})
+        lacks = lacking(parts, {100: self.backend["post"]}, {(100, part.pk): self.backend["media"] for part in parts})
+        seen = Seen(batch=batch, compared=compared, present={100: present}, awaiting=awaiting or {}, lacking=lacks)
         findings = judge(self.known, pieces, present, seen)
         findings.differences += wanted.inconsistencies(self.known)
         findings.add(await Results(self.streams, dialect=self.dialect).look(self.known))

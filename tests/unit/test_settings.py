@@ -35,6 +35,34 @@ def test_a_wrong_value_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ("read_model_face_search,read_model_recommendations_knn", "media_ai_insights or read_model_media_search"),
+        ("read_model_recommendations_knn,read_model_post_search", "media_ai_insights or read_model_media_search"),
+        ("media_detected_faces,read_model_media_search", "media_ai_insights, which it refers to"),
+    ],
+)
+def test_tables_without_what_guards_them_are_refused(monkeypatch: pytest.MonkeyPatch, tables: str, said: str) -> None:
+    monkeypatch.setenv("STREAMAPP_SINK_TABLES", tables)
+    with pytest.raises(ValidationError, match=f"(?i)sink_tables(.|\n)*not without {said}"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        "read_model_face_search,read_model_media_search",
+        "read_model_recommendations_knn,media_ai_insights,media_detected_faces",
+        "read_model_post_search,read_model_user_search",
+        "",
+    ],
+)
+def test_tables_with_what_guards_them_are_taken(monkeypatch: pytest.MonkeyPatch, tables: str) -> None:
+    monkeypatch.setenv("STREAMAPP_SINK_TABLES", tables)
+    assert Settings().sink_tables == tuple(tables.split(",") if tables else ())
+
+
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMAPP_FETCH_ALLOWED_HOSTS", "cdn.example.org, 127.0.0.1,")
     assert Settings().fetch_allowed_hosts == ("cdn.example.org", "127.0.0.1")

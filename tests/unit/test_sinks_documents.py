@@ -74,8 +74,8 @@ def test_every_index_type_of_the_wire_has_an_index() -> None:
 
 def test_what_differs_has_a_remedy() -> None:
     assert Checked(MEDIA, "media_search", "present").remedy is None
-    assert Checked(MEDIA, "media_search", "differs").remedy == "streamapp rebuild media_search"
-    assert Checked(MEDIA, "media_search", "missing").remedy == "streamapp migrate"
+    assert Checked(MEDIA, "media_search", "differs").remedy == "run: streamapp rebuild media_search"
+    assert Checked(MEDIA, "media_search", "missing").remedy == "run: streamapp migrate"
 
 
 def test_documents_are_the_same_but_for_the_last_digits_of_a_vector() -> None:
@@ -110,7 +110,7 @@ def test_times_are_made_by_the_database() -> None:
 
 def operation(content: bytes | None) -> Operation:
     entry = Entry(table_name=MEDIA_SEARCH, pk=10, target="live", version=7, attempts=1)
-    return Operation(entry=entry, alias="p-media_search", document=content)
+    return Operation(entry=entry, index="p-media_search", document=content)
 
 
 def test_lines_of_a_bulk_request() -> None:
@@ -154,6 +154,8 @@ def test_a_document_that_is_too_large_keeps_its_place() -> None:
         ("delete", 409, "version_conflict_engine_exception", Verdict.STALE),
         ("index", 400, "document_parsing_exception", Verdict.REJECTED),
         ("index", 400, "strict_dynamic_mapping_exception", Verdict.REJECTED),
+        ("index", 400, "index_closed_exception", Verdict.LATER),
+        ("delete", 400, "index_closed_exception", Verdict.LATER),
         ("index", 404, "index_not_found_exception", Verdict.LATER),
         ("delete", 404, "index_not_found_exception", Verdict.LATER),
         ("index", 403, "cluster_block_exception", Verdict.LATER),

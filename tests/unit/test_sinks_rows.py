@@ -102,7 +102,7 @@ def test_other_ids_have_no_row(text: str) -> None:
 def test_a_change_of_a_post_touches_its_row_only() -> None:
     (piece,) = split(post_changed(view("10"), view("x"), revision=4))
     assert isinstance(piece, Part)
-    assert (piece.key, piece.revision) == ((POST_SEARCH, 1), 4)
+    assert (piece.key, piece.revision) == ((POST_SEARCH, 1, 1), 4)
 
 
 def test_a_media_that_left_its_post_is_deleted() -> None:
@@ -263,17 +263,28 @@ def test_a_wrong_vector_is_refused(raw: bytes, reason: str) -> None:
 def test_sort_knows_the_deleted() -> None:
     old, new = part(media_changed(view("10"), revision=3)), part(media_changed(view("10"), revision=4))
     deleted = {1: POST | {"deleted": 3}}
-    assert sort([old], deleted, {10: MEDIA}, width=512).rows == {}
-    assert sort([old], deleted, {10: MEDIA}, width=512).settled == [old]
-    assert sort([new], deleted, {10: MEDIA}, width=512).rows.keys() == READ_MODELS.keys() - {POST_SEARCH}
-    left = {10: MEDIA | {"deleted": 3}}
+    assert sort([old], deleted, {(1, 10): MEDIA}, width=512).rows == {}
+    assert sort([old], deleted, {(1, 10): MEDIA}, width=512).settled == [old]
+    assert sort([new], deleted, {(1, 10): MEDIA}, width=512).rows.keys() == READ_MODELS.keys() - {POST_SEARCH}
+    left = {(1, 10): MEDIA | {"deleted": 3}}
     assert sort([old], {1: POST}, left, width=512).rows == {}
     assert sort([new], {1: POST}, left, width=512).rows[MEDIA_SEARCH][0]["revision"] == 4
 
 
+def test_sort_knows_the_deleted_by_the_post_that_names_them() -> None:
+    mine = part(media_changed(view("10"), revision=3))
+    theirs = part(media_changed(view("10"), post_id="2", revision=50))
+    found = {(1, 10): MEDIA, (2, 10): MEDIA | {"deleted": 60}}
+    batch = sort([mine, theirs], {1: POST, 2: POST | {"post_id": 2}}, found, width=512)
+    assert ([p.post_id for p in batch.media], batch.settled, batch.refused) == ([1], [mine, theirs], [])
+    found = dict.fromkeys(found, MEDIA)
+    batch = sort([mine, theirs], {1: POST, 2: POST | {"post_id": 2}}, found, width=512)
+    assert (batch.media, batch.refused) == ([mine], [(theirs, "media 10 belongs to post 1, not to 2")])
+
+
 def test_a_post_is_not_gone_because_a_media_of_its_number_is() -> None:
     post = part(post_changed(view("10"), post_id="10", revision=3))
-    batch = sort([post], {10: POST | {"post_id": 10}}, {10: MEDIA | {"deleted": 5}}, width=512)
+    batch = sort([post], {10: POST | {"post_id": 10}}, {(10, 10): MEDIA | {"deleted": 5}}, width=512)
     assert [*batch.rows] == [POST_SEARCH]
 
 

@@ -25,6 +25,7 @@ from streamapp.sinks.readmodels import (
     POST_SEARCH,
     RECOMMENDATIONS,
 )
+from streamapp.verify.rows import OF_DELETED_USER
 
 
 def updated(clock: int, *media_ids: str, deleted: bool = False, text: bool = False) -> Updated:
@@ -194,10 +195,11 @@ async def test_rows_that_wait_for_the_backend() -> None:
         "missing, the backend's users lacks a row, and nothing awaits it"
     ] * 4
     revision = out.world.post.revision if out.world.post else 0
-    all_four = {(POST_SEARCH, 100): waiting(revision)} | {(MEDIA_SEARCH, n): waiting(1) for n in (2001, 2002, 2003)}
+    all_four = {(POST_SEARCH, 100, 100): waiting(revision)}
+    all_four |= {(MEDIA_SEARCH, n, 100): waiting(1) for n in (2001, 2002, 2003)}
     findings = await out.verified(awaiting=all_four)
     assert (findings.differences, findings.told) == ([], {"rows that await the backend's users": 4})
-    (line,) = await lines(out, awaiting=all_four | {(POST_SEARCH, 100): waiting(revision - 1)})
+    (line,) = await lines(out, awaiting=all_four | {(POST_SEARCH, 100, 100): waiting(revision - 1)})
     assert line == f"post 100 awaiting {POST_SEARCH}.revision: state has {revision}, awaiting has {revision - 1}"
 
     out.backend["post"] = out.backend["post"] | {"username": "ann"}
@@ -207,14 +209,54 @@ async def test_rows_that_wait_for_the_backend() -> None:
     assert (findings.differences, findings.told) == ([], {"rows refused": 4})
 
 
-async def test_a_row_that_stands_without_the_backends_is_not_compared() -> None:
+@pytest.mark.parametrize(
+    ("table", "row", "gone"),
+    [
+        ("posts", "post", {"user_id": None, "username": None}),
+        ("users", "post", {"username": None}),
+        ("users", "post", {"deleted": OF_DELETED_USER}),
+        ("post_media", "media", {"post_id": None}),
+    ],
+    ids=str,
+)
+async def test_rows_go_with_the_backends(table: str, row: str, gone: dict[str, Any]) -> None:
     out = complete()
-    out.backend["post"] = out.backend["post"] | {"user_id": None}
+    of_post = row == "post"
+    rows = len(out.rows) if of_post else len(out.rows) - 1
+    out.backend[row] = out.backend[row] | gone
+    found = await lines(out)
+    assert len(found) == rows
+    assert all(f"should not be there: the backend's row of {table} is gone (revision " in line for line in found)
+    out.rows = {key: row for key, row in out.rows.items() if not of_post and key[0] == POST_SEARCH}
+    out.backend[row] = out.backend[row] | {"deleted": out.backend[row]["deleted"] or 1000}
     findings = await out.verified()
-    assert (findings.differences, findings.told) == (
-        [],
-        {"rows of which the backend's posts are gone: not compared": 4},
-    )
+    told = {f"rows that went with the backend's {table}": 4 if of_post else 3}
+    assert (findings.differences, findings.told) == ([], told)
+
+
+async def test_a_row_that_counts_as_deleted_is_missing_where_the_backend_has_it() -> None:
+    out = complete()
+    out.rows.clear()
+    out.backend["post"] = out.backend["post"] | {"deleted": 1000}
+    assert {line.partition(": ")[2] for line in await lines(out)} == {"missing, it counts as deleted"}
+
+
+async def test_what_does_not_fit_is_told_and_is_no_difference() -> None:
+    out = complete()
+    out.backend["media"] = out.backend["media"] | {"thumbnail_url": "u" * 1001, "width": 2**31}
+    for row in out.rows.values():
+        row |= {"thumbnail_url": "u" * 1000} if "thumbnail_url" in row else {}
+        row |= {"width": None} if "width" in row else {}
+    findings = await out.verified()
+    recommended = sum("thumbnail_url" in row for row in out.rows.values()) - 3
+    assert (findings.differences, findings.told) == ([], {"values that do not fit": 3 * 2 + recommended})
+
+
+async def test_what_another_post_awaits_of_a_media_is_its_own() -> None:
+    out = complete()
+    others = {(MEDIA_SEARCH, n, 99): waiting(10**6, refused="not of 99") for n in (2001, 2002, 2003)}
+    findings = await out.verified(awaiting=others)
+    assert (findings.differences, findings.told) == ([], {})
 
 
 async def test_a_media_of_another_post_is_refused() -> None:
