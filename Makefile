@@ -5,7 +5,7 @@ ROUNDS ?= 25
 SEED ?= 1
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format servers up down wipe status bench chaos generated clean
+.PHONY: help demo test test-all lint format servers up down wipe status bench bench-models chaos generated clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -20,8 +20,8 @@ help: ## List the targets
 	@touch $@
 
 .venv/development: .venv/runtime
-	@echo "environment   .venv, installing what tests need …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[stack,test,lint]'
+	@echo "environment   .venv, installing what tests need (with torch: some GB) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[stack,models,test,lint]'
 	@touch $@
 
 demo: .venv/runtime ## Real servers, bridge and worker; two posts with images end to end, and one that cannot be completed
@@ -64,6 +64,9 @@ generated: .venv/runtime ## Write the files that are generated from the code
 
 bench: .venv/runtime ## Latencies and rates of this machine
 	@$(BIN)/python -m bench
+
+bench-models: .venv/development ## Images/s of engine `models`, real sizes with random weights, against bare loops
+	@$(BIN)/python -m bench.models
 
 chaos: .venv/runtime ## ROUNDS=n rounds of kill -9 under load, checked against an undisturbed run of the same SEED=s
 	@$(BIN)/python -m chaos --rounds $(ROUNDS) --seed $(SEED)

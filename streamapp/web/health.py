@@ -32,6 +32,7 @@ async def ready(request: web.Request) -> web.Response:
         "deadLetters": app.outbox.dead_letters,
         "refused": app.refused,
         "ignored": app.ignored,
+        "images": app.resources.images(),
         "facesWithoutRows": app.resources.read_models.faceless if app.resources.loaded else 0,
     }
     return respond(body, status=503 if reasons else 200)
