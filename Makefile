@@ -30,8 +30,9 @@ demo: .venv/runtime ## Real servers, bridge and worker; two posts with images en
 test: .venv/development lint ## Lint, types and tests, on the real servers
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-all: .venv/development lint ## Also what is too long for every run
+test-all: .venv/development lint ## Also what is too long for every run, and the acceptance tests with engine `models`
 	@$(BIN)/python -m pytest --hypothesis-profile=thorough
+	@STREAMAPP_TEST_ENGINE=models $(BIN)/python -m pytest tests/acceptance -m "not slow"
 
 lint: .venv/development
 	@$(BIN)/ruff check
