@@ -5,7 +5,9 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY streamapp streamapp
 COPY bridge bridge
 COPY sql sql
-RUN pip install --no-cache-dir -c constraints.txt . \
+# --build-arg EXTRAS=[models] for engine `models`; weights are mounted, STREAMAPP_MODELS_DIR says where.
+ARG EXTRAS=""
+RUN pip install --no-cache-dir -c constraints.txt ".${EXTRAS}" \
     && useradd --system --create-home --home-dir /var/lib/streamapp streamapp \
     && chown streamapp /var/lib/streamapp
 USER streamapp

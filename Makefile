@@ -5,7 +5,7 @@ ROUNDS ?= 25
 SEED ?= 1
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format servers up down wipe status bench chaos generated clean
+.PHONY: help demo test test-all lint format servers up down wipe status bench bench-models chaos generated clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -20,8 +20,8 @@ help: ## List the targets
 	@touch $@
 
 .venv/development: .venv/runtime
-	@echo "environment   .venv, installing what tests need …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[stack,test,lint]'
+	@echo "environment   .venv, installing what tests need (with torch: some GB) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[stack,models,test,lint]'
 	@touch $@
 
 demo: .venv/runtime ## Real servers, bridge and worker; two posts with images end to end, and one that cannot be completed
@@ -30,8 +30,9 @@ demo: .venv/runtime ## Real servers, bridge and worker; two posts with images en
 test: .venv/development lint ## Lint, types and tests, on the real servers
 	@$(BIN)/python -m pytest -m "not slow"
 
-test-all: .venv/development lint ## Also what is too long for every run
+test-all: .venv/development lint ## Also what is too long for every run, and the acceptance tests with engine `models`
 	@$(BIN)/python -m pytest --hypothesis-profile=thorough
+	@STREAMAPP_TEST_ENGINE=models $(BIN)/python -m pytest tests/acceptance -m "not slow"
 
 lint: .venv/development
 	@$(BIN)/ruff check
@@ -64,6 +65,9 @@ generated: .venv/runtime ## Write the files that are generated from the code
 
 bench: .venv/runtime ## Latencies and rates of this machine
 	@$(BIN)/python -m bench
+
+bench-models: .venv/development ## Images/s of engine `models`, real sizes with random weights, against bare loops
+	@$(BIN)/python -m bench.models
 
 chaos: .venv/runtime ## ROUNDS=n rounds of kill -9 under load, checked against an undisturbed run of the same SEED=s
 	@$(BIN)/python -m chaos --rounds $(ROUNDS) --seed $(SEED)

@@ -29,11 +29,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {"p50": round(statistics.median(values), 1), "p95": round(cuts[18], 1)}
 
 
-def keep(figures: dict[str, Any]) -> Path:
-    """Write figures with the machine and the time; the file."""
+def keep(figures: dict[str, Any], *, name: str = "") -> Path:
+    """Write figures with the machine and the time; the file, whose name begins with `name`."""
     now = datetime.now(UTC)
     OUTPUT.mkdir(exist_ok=True)
-    path = OUTPUT / f"{now:%Y%m%dT%H%M%SZ}.json"
+    path = OUTPUT / f"{name and name + '-'}{now:%Y%m%dT%H%M%SZ}.json"
     kept = {"at": now.isoformat(timespec="seconds"), "machine": machine(), **figures}
     path.write_text(json.dumps(kept, indent=2) + "\n")
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import samples
@@ -26,7 +27,7 @@ def bare(images: int) -> float:
     files = [samples.path(name).read_bytes() for name in IMAGES]
     begin = time.perf_counter()
     for raw in itertools.islice(itertools.cycle(files), images):
-        picture = decode(raw, max_pixels=50_000_000)
+        picture = decode(raw, max_pixels=50_000_000, min_side=960)
         engine.see([picture])
         engine.caption([picture])
         engine.faces([picture])
@@ -39,7 +40,13 @@ def new_post() -> int:
 
 
 async def burst(
-    backend: Backend, url: str, posts: int, *, per_post: int = PER_POST, interval: float = 0.0
+    backend: Backend,
+    url: str,
+    posts: int,
+    *,
+    per_post: int = PER_POST,
+    interval: float = 0.0,
+    images: Sequence[str] = IMAGES,
 ) -> dict[str, Any]:
     """All posts at once, or `interval` seconds apart; each with its trigger."""
     asked: dict[str, int] = {}
@@ -48,7 +55,7 @@ async def burst(
     for n in range(posts):
         await asyncio.sleep(max(0.0, begin + n * interval - time.perf_counter()))
         post = new_post()
-        asked[str(post)] = await _ask(backend, url, post, per_post)
+        asked[str(post)] = await _ask(backend, url, post, per_post, images)
     results, enriched = await _collect(backend, at, set(asked), per_post)
     seconds = time.perf_counter() - begin
     return {
@@ -77,11 +84,11 @@ async def alone(backend: Backend, url: str, posts: int) -> dict[str, Any]:
     }
 
 
-async def _ask(backend: Backend, url: str, post: int, per_post: int) -> int:
+async def _ask(backend: Backend, url: str, post: int, per_post: int, images: Sequence[str] = IMAGES) -> int:
     """Ask for the images of a post and its aggregate; Redis's time of the first message."""
     media = [post * 1000 + n for n in range(per_post)]
     entries = [
-        await backend.request_image(post, media_id, f"{url}/{IMAGES[(post + n) % len(IMAGES)]}.jpg")
+        await backend.request_image(post, media_id, f"{url}/{images[(post + n) % len(images)]}.jpg")
         for n, media_id in enumerate(media)
     ]
     await backend.trigger(post, *media)

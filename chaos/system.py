@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import samples
 import stack
 from chaos.plan import BRIDGE, SERVERS, WORKERS
 from stack import app
@@ -23,7 +24,7 @@ STARTS = 5  # of one process in a round, until it counts as unable to start
 SETTINGS = {
     "STACK_REDIS_APPENDFSYNC": "always",  # else a killed Redis may forget what it has confirmed
     "STREAMAPP_ENV_FILE": os.devnull,
-    "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1",
+    **samples.SETTINGS,
     # Deadlines longer than any restart: what a deadline gives out depends on when it passes.
     "STREAMAPP_POST_TIMEOUT_SECONDS": "300",
     "STREAMAPP_POST_QUIET_SECONDS": "2",

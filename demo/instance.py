@@ -7,18 +7,22 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 
+import samples
 import stack
 
 
 @contextlib.contextmanager
-def running(name: str) -> Iterator[Mapping[str, str]]:
-    """Servers, bridge and a worker with default settings; gives their STREAMAPP_* URLs. Raises stack.StackError."""
+def running(name: str, *, workers: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[Mapping[str, str]]:
+    """Servers, bridge and workers with default settings, but for those given; gives their STREAMAPP_* URLs.
+
+    Raises stack.StackError.
+    """
     for setting in [setting for setting in os.environ if setting.startswith("STREAMAPP_")]:
         del os.environ[setting]  # the same for everybody
-    os.environ |= {"STREAMAPP_ENV_FILE": os.devnull, "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1"}
+    os.environ |= {"STREAMAPP_ENV_FILE": os.devnull, **samples.SETTINGS, **(settings or {})}
     _clear(name)
     try:
-        stack.up(name, workers=1)
+        stack.up(name, workers=workers)
         yield stack.environment(name)
     finally:
         _clear(name)

@@ -26,6 +26,10 @@ NAMES = (
 # The hats of the two who are in beach_sunset, from left to right, and each in a profile picture.
 HATS = {"lena": ("yellow", "violet", "white"), "omar": ("green", "white", "red")}
 
+HOST = "127.0.0.1"  # where serve() serves
+# What a worker must be told to fetch from there, which is no public address.
+SETTINGS = {"STREAMAPP_FETCH_ALLOWED_HOSTS": HOST}
+
 
 def path(name: str) -> Path:
     """The file of a sample. Raises KeyError where there is none of that name."""
@@ -44,7 +48,7 @@ class Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def serve(
     *,
-    host: str = "127.0.0.1",
+    host: str = HOST,
     port: int = 0,
     folder: Path = FOLDER,
     handler: type[Handler] = Handler,

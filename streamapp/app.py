@@ -22,6 +22,7 @@ import streamapp.transport  # noqa: E402, F401  # registers the scheme safe://
 from streamapp import topics, watchdog  # noqa: E402
 from streamapp.changelog import ConfirmedTable  # noqa: E402
 from streamapp.delivery import Handler, Lane, Outbox  # noqa: E402
+from streamapp.engines.weights import ModelsError  # noqa: E402
 from streamapp.resources import Resources  # noqa: E402
 from streamapp.settings import Settings, get_settings  # noqa: E402
 
@@ -87,9 +88,19 @@ class App(faust.App):
         self.lanes[name] = Lane(name, handle, outbox=self.outbox, room=room, ordered=ordered)
         return self.lanes[name]
 
+    async def on_first_start(self) -> None:
+        """Make the data directory with its parents, which Faust does not."""
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+
     async def on_start(self) -> None:
-        """Make the topics that are missing (refuse to start where partition counts disagree), open what is used."""
+        """Load the engine (leave with one line where its weights are missing), make the topics that are missing (refuse
+        to start where partition counts disagree), open what is used."""
         watchdog.watch(0.8 * SESSION)
+        try:
+            await self.resources.load()
+        except ModelsError as exc:  # for people: what is missing, and the command that helps
+            raise SystemExit(f"streamapp: {exc}") from None
         await self._ensure_topics()
         await self.resources.open(self)
         await super().on_start()

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -15,11 +16,13 @@ from streamapp.backlog import Backlog
 from streamapp.batches import Batches
 from streamapp.dead_letters import cut, dead_letter_headers
 from streamapp.engines.base import Engine
+from streamapp.engines.batching import Looks, Threads
 from streamapp.engines.registry import load
 from streamapp.errors import Unavailable
 from streamapp.events import Change
 from streamapp.media.cache import Pictures
 from streamapp.media.fetch import Fetcher
+from streamapp.media.files import Files
 from streamapp.names import DEAD_LETTERS
 from streamapp.settings import Settings
 from streamapp.sinks.database import open_pool
@@ -42,6 +45,9 @@ class Resources:
     """Opened before the agents start, closed when the application stops. Nothing here needs a server to be up."""
 
     engine: Engine
+    vision: Looks
+    captions: Looks
+    faces: Looks
     pictures: Pictures
     read_models: ReadModels
     indexer: Indexer
@@ -53,25 +59,34 @@ class Resources:
         self.settings = settings
         self.executor = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
         self.decoders = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="decoder")
-        self.turns = asyncio.Semaphore(settings.engine_threads)  # of the engine's threads
+        self.threads = Threads(self.executor, settings.engine_threads)
         self.loaded = False
         self._background: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}  # last errors of the background work
         self.rows: Batches[Change, str | None] = Batches(self._write, size=CHANGES_A_BATCH)
 
+    async def load(self) -> None:
+        """Load the engine. Raises ModelsError."""
+        self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, self.settings)
+        self._part(self.settings)
+
     async def open(self, app: Any) -> None:
-        """Load the engine, make the clients, start the indexer."""
+        """Make the clients, start the indexer."""
         settings = self.settings
         self.fetcher = Fetcher(
             max_bytes=settings.fetch_max_bytes,
             timeout_seconds=settings.fetch_timeout_seconds,
             allowed_hosts=settings.fetch_allowed_hosts,
         )
+        kept = settings.fetch_cache_bytes
+        self.files = Files(settings.datadir / "images", max_bytes=kept) if kept else None
         self.pictures = Pictures(
             fetch=self.fetcher.fetch,
             executor=self.decoders,
             max_bytes=PICTURE_CACHE,
             max_pixels=settings.fetch_max_pixels,
+            min_side=settings.decode_min_side,
+            files=self.files,
         )
         self.pool = await open_pool(settings.postgres_url)
         self.read_models = ReadModels(
@@ -86,7 +101,6 @@ class Resources:
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
         self.indexer = Indexer(self.pool, self.elasticsearch, dead_letter=self._reject, prefix=settings.index_prefix)
         self.hints = Hints(self.pool, self.elasticsearch, prefix=settings.index_prefix, again=settings.sync_rereads)
-        self.engine = await asyncio.get_running_loop().run_in_executor(self.executor, load, settings)
         self.loaded = True
         self.backlog = Backlog(settings)
         self._background = [
@@ -96,6 +110,29 @@ class Resources:
             asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
             asyncio.create_task(self._keep("tending", self._tend), name="tending"),
         ]
+
+    def _part(self, settings: Settings) -> None:
+        """Give each family of services its batches."""
+        engine = self.engine
+        looks = partial(
+            Looks,
+            threads=self.threads,
+            size=settings.batch_size,
+            delay=settings.batch_delay_seconds,
+            patience=settings.attempt_timeout_seconds,
+        )
+        self.vision = looks(
+            engine.vision.model,
+            lambda pictures: [sight.insights for sight in engine.vision.see(pictures)],
+        )
+        self.captions = looks(
+            engine.captioner.model,
+            lambda pictures: [(caption,) for caption in engine.captioner.caption(pictures)],
+        )
+        self.faces = looks(
+            engine.faces.model,
+            lambda pictures: [(found,) for found in engine.faces.faces(pictures)],
+        )
 
     async def close(self) -> None:
         """Stop the background work and close the clients."""
@@ -165,11 +202,21 @@ class Resources:
         except Unavailable as exc:
             return {"unknown": str(exc)}
 
+    def images(self) -> dict[str, Any]:
+        """Where pictures came from, and what was refused or failed, since the start."""
+        if not self.loaded:
+            return {}
+        troubles = {} if self.files is None else self.files.troubles
+        return {"sources": self.pictures.sources, "failures": self.fetcher.failures, "cacheTroubles": troubles}
+
     def waiting(self) -> dict[str, Any]:
         """Servers that are down as seen by the background work."""
         found: dict[str, Any] = {name: {"error": error} for name, error in self._troubles.items()}
         if self.rows.waiting_since is not None:
             found["sink"] = {"since": round(self.rows.waiting_since, 3), "error": self.rows.waiting_for}
+        if self.threads.overdue:
+            since, told = min(self.threads.overdue.values())
+            found["engine"] = {"since": round(since, 3), "error": told}
         if self.loaded and self.indexer.waiting_since is not None:
             found["indexer"] = {"since": round(self.indexer.waiting_since, 3), "error": self.indexer.last_error}
         return found

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from streamapp.media.addresses import AllowedHosts
+
 READ_MODELS = (
     "read_model_post_search",
     "read_model_media_search",
@@ -25,6 +27,23 @@ READ_MODELS = (
     "media_ai_insights",
     "media_detected_faces",
     "user_face_embeddings",
+)
+
+# The words that users of existing consumers search for, and those that lead to an event (posts/inference.py).
+TAG_LABELS = (
+    *("person", "people", "face", "car", "vehicle", "building", "architecture", "tree", "nature", "sky", "water"),
+    *("beach", "mountain", "forest", "food", "animal", "dog", "cat", "bird", "indoor", "outdoor", "city", "street"),
+    *("road", "sunset", "sunrise", "night", "day"),
+    *("formal", "flowers", "music", "stage", "drinks", "party", "team"),
+)
+SCENE_LABELS = (
+    *("beach", "mountains", "urban", "office", "restaurant", "forest", "desert", "lake", "park", "indoor", "outdoor"),
+    *("rural", "coastal", "mountainous", "tropical", "arctic"),
+)
+# As many harmless kinds as harmful ones: what resembles none of them is then at even odds, and so unsafe.
+MODERATION_LABELS = (
+    *("safe:neutral", "safe:landscape", "safe:things", "safe:places", "safe:text", "safe:drawing"),
+    *("unsafe:nsfw", "unsafe:porn", "unsafe:hentai", "unsafe:racy", "unsafe:violence", "unsafe:gore"),
 )
 
 
@@ -49,6 +68,11 @@ def _sound_tables(value: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"{' and '.join(sorted(lone))}: not without {' or '.join(sorted(_REVISIONS_OF_MEDIA))}")
     if "media_detected_faces" in value and "media_ai_insights" not in value:
         raise ValueError("media_detected_faces: not without media_ai_insights, which it refers to")
+    return value
+
+
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    AllowedHosts(value)  # raises ValueError that names the entry
     return value
 
 
@@ -92,7 +116,58 @@ class Settings(BaseSettings):
     )
     web_token: str = Field("", description="When set, web requests need the header Authorization: Bearer <token>.")
 
-    engine: Literal["pixel"] = Field("pixel", description="What looks at the images.")
+    engine: Literal["pixel", "models"] = Field(
+        "pixel",
+        description="What looks at the images: pixel (statistics of colours, for development) or models (CLIP, BLIP, "
+        "FaceNet; needs pip install 'streamapp[models]' and streamapp models pull).",
+    )
+    models_dir: Path = Field(Path(".models"), description="Where the weights of the models are; docs/models.md.")
+    models_facenet_url: str = Field(
+        "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
+        pattern=r"^https?://",
+        description="Where streamapp models pull facenet fetches from. For the other models HF_ENDPOINT says it.",
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="Where the models compute: cpu, cuda, cuda:N, or auto, which is a GPU where there is one.",
+    )
+    models_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Numbers of CLIP and BLIP. auto: bfloat16 where the hardware is fast with it, else float32. Faces "
+        "are always float32.",
+    )
+    model_threads: int = Field(
+        0,
+        ge=0,
+        description="Threads that one look at images computes with. 0: the cores of this process divided by "
+        "ENGINE_THREADS.",
+    )
+    tag_labels: CommaList = Field(
+        TAG_LABELS,
+        description="Words that CLIP may tag an image with: word, or word=phrase|phrase for what stands for it. Comma "
+        "list.",
+    )
+    scene_labels: CommaList = Field(SCENE_LABELS, description="Scenes that CLIP may name, like TAG_LABELS.")
+    moderation_labels: CommaList = Field(
+        MODERATION_LABELS,
+        description="What CLIP judges the safety of an image by, like TAG_LABELS, with safe: or unsafe: before each "
+        "word.",
+    )
+    moderation_unsafe: float = Field(
+        0.45, gt=0, le=1, description="An image is unsafe when CLIP gives the unsafe words together this probability."
+    )
+    caption_tokens: int = Field(20, ge=1, le=200, description="Longest caption, in tokens: words and parts of words.")
+    face_min_size: int = Field(
+        40,
+        ge=20,
+        description="Pixels of the smallest face that is searched for. 20 finds more and takes twice as long.",
+    )
+    face_search_side: int = Field(
+        1280,
+        ge=160,
+        description="An image with a longer side is searched for faces at this size; FACE_MIN_SIZE counts there.",
+    )
     dialect: str = Field("api-reference", description="Form of the result messages; docs/contracts.md lists them.")
 
     post_quiet_seconds: float = Field(
@@ -106,16 +181,42 @@ class Settings(BaseSettings):
     )
     attempts: int = Field(3, ge=1, le=40, description="Attempts per image and service before it is failed for good.")
     retry_seconds: float = Field(2.0, gt=0, description="Wait before the second attempt; doubles with each.")
-    attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one look at an image.")
+    attempt_timeout_seconds: float = Field(10.0, gt=0, description="Longest time of one look, per image of its batch.")
 
-    fetch_allowed_hosts: CommaList = Field(
-        (), description="Not in use yet: hosts to fetch from though their address is private. Comma list."
+    fetch_allowed_hosts: Annotated[CommaList, AfterValidator(_hosts)] = Field(
+        (),
+        description="Images are fetched from public addresses only, and from these hosts whatever their address is. "
+        "Comma list; a host as it stands in image URLs, name or address, exactly; host:port allows one port of it.",
     )
     fetch_max_bytes: int = Field(25 * 2**20, gt=0, description="Largest image file.")
-    fetch_max_pixels: int = Field(50_000_000, gt=0, description="Largest image, width x height.")
+    fetch_max_pixels: int = Field(
+        50_000_000,
+        gt=0,
+        description="Largest image, width x height. Decoding one takes up to 17 bytes of memory a pixel.",
+    )
     fetch_timeout_seconds: float = Field(8.0, gt=0, description="Longest time to fetch one image.")
+    fetch_cache_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Image files kept in DATADIR/images, the oldest dropped first, so that an image wanted again soon "
+        "is not fetched again. 0: none.",
+    )
+    decode_min_side: int = Field(
+        960,
+        ge=0,
+        description="A large image is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps so many "
+        "pixels: several times faster for photographs, and faces smaller than that shows are not found. Results are in "
+        "pixels of the file all the same. 0: at full size, always.",
+    )
     max_faces: int = Field(32, ge=1, description="Faces kept per image, the surest first.")
     engine_threads: int = Field(2, ge=1, description="Threads that look at images.")
+    batch_size: int = Field(8, ge=1, description="Images of one kind that the engine looks at together, at most.")
+    batch_delay_seconds: float = Field(
+        0.005,
+        ge=0,
+        description="While the engine is busy, a batch that is not full waits so long for more; when it is idle, "
+        "nothing waits.",
+    )
     tasks_in_flight: int = Field(16, ge=1, description="Tasks a worker works on at once, per kind.")
 
     image_embedding_dim: int = Field(512, ge=1, description="Width of image vectors.")

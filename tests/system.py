@@ -22,26 +22,28 @@ from streamapp.dead_letters import read_all
 
 SETTINGS = {
     "STREAMAPP_ENV_FILE": os.devnull,
-    "STREAMAPP_FETCH_ALLOWED_HOSTS": "127.0.0.1",
+    **samples.SETTINGS,
     "STREAMAPP_POST_QUIET_SECONDS": "1.5",
     "STREAMAPP_POST_TIMEOUT_SECONDS": "6",
     "STREAMAPP_RETRY_SECONDS": "0.3",
     "STREAMAPP_FETCH_TIMEOUT_SECONDS": "2",
 }
+ENGINE = os.environ.get("STREAMAPP_TEST_ENGINE", "pixel")  # what looks at the images in this run: pixel or models
 _ids = itertools.count(int(time.time()) * 100, 10)  # also on an instance that is kept between runs
 
 
 class System:
     """The processes of the run, to kill and to start again with the same settings."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, **settings: str) -> None:
         self.servers = servers
+        self.settings = SETTINGS | settings
         self.environment = stack.environment(servers.instance)
 
     @contextmanager
     def _settings(self, **more: str) -> Iterator[None]:
         before = dict(os.environ)
-        os.environ.update(SETTINGS | more)
+        os.environ.update(self.settings | more)
         try:
             yield
         finally:
@@ -59,12 +61,13 @@ class System:
     async def restart_worker(self, **more: str) -> None:
         """The worker anew, with other settings than the run's."""
 
-        def restart() -> None:
-            self.down("worker-0")
-            with self._settings(**more):
-                stack.start("worker-0", self.servers.instance)
+        await asyncio.to_thread(self.replace_worker, **more)
 
-        await asyncio.to_thread(restart)
+    def replace_worker(self, **more: str) -> None:
+        """restart_worker without an event loop."""
+        self.down("worker-0")
+        with self._settings(**more):
+            stack.start("worker-0", self.servers.instance)
 
     def pid(self, name: str) -> int | None:
         """The process of a service, None when it does not run."""
@@ -83,9 +86,18 @@ class System:
 
 
 @pytest.fixture(scope="session")
-def system(servers: Servers) -> Iterator[System]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings of a worker with engine `models`, its models tiny (tiny_models.py)."""
+    import tiny_models  # it brings torch, which most runs of few tests do without
+
+    directory = tiny_models.write(tmp_path_factory.mktemp("models"))
+    return {"STREAMAPP_ENGINE": "models", "STREAMAPP_MODELS_DIR": str(directory)}
+
+
+@pytest.fixture(scope="session")
+def system(servers: Servers, request: pytest.FixtureRequest) -> Iterator[System]:
     """Bridge and one worker; stopped at the end of the run."""
-    running = System(servers)
+    running = System(servers, **(request.getfixturevalue("models") if ENGINE == "models" else {}))
     running.up()
     yield running
     running.down("bridge", "worker-0", "worker-1")
@@ -104,6 +116,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("images")
     for name in samples.NAMES:
         (folder / f"{name}.jpg").write_bytes(samples.path(name).read_bytes())
+    if ENGINE == "models":
+        import photographs  # as above
+
+        photographs.put_faces(folder)
     (folder / "text.jpg").write_text("I am a text, whatever my name says.\n")
     (folder / "note.json").write_text(json.dumps({"no": "image"}))
     with samples.serve(folder=folder) as url:

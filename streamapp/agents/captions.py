@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from faust.types import EventT, StreamT
@@ -10,18 +9,11 @@ from faust.types import EventT, StreamT
 from streamapp.agents.channel import channel
 from streamapp.agents.look import attend
 from streamapp.app import app
-from streamapp.events import Insight
-from streamapp.media.image import Picture
 from streamapp.names import TASKS
 
 
-def look(picture: Picture) -> Sequence[Insight]:
-    """The caption of one picture."""
-    return app.resources.engine.caption([picture])
-
-
 async def handle(event: EventT[Any]) -> None:
-    await attend(event, look)
+    await attend(event, app.resources.captions)
 
 
 lane = app.lane("captions", handle, room=app.settings.tasks_in_flight, ordered=False)

@@ -5,62 +5,49 @@ A failed attempt is a fact too: the posts agent decides whether and when there i
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from faust.types import EventT
 
 from streamapp.app import app
 from streamapp.delivery import TooLarge, dead_letter, payload
+from streamapp.engines.batching import Looks
 from streamapp.events import Answered, Failed, Insight, Task, decode_task, encode, service_of
 from streamapp.media.fetch import FetchError
-from streamapp.media.image import ImageError, Picture
+from streamapp.media.image import ImageError
 from streamapp.names import POST_EVENTS
 from streamapp.times import now
 
-Look = Callable[[Picture], Sequence[Insight]]
 
-
-async def attend(event: EventT[Any], look: Look) -> None:
-    """Answer the task in event, or say why not. A slow attempt fails after the attempt timeout."""
+async def attend(event: EventT[Any], looks: Looks) -> None:
+    """Answer the task in event, or say why not."""
     task = decode_task(payload(event))
     try:
-        insights = await _insights(task, look)
+        picture = await app.resources.pictures.get(task.url, task.generation)
+        # After a failure that may have been another picture's of its batch, and may be this one's.
+        found = await looks.look(picture, alone=task.attempt > 1)
     except (FetchError, ImageError) as exc:
         await _fail(event, task, exc, permanent=getattr(exc, "permanent", True))
     except Exception as exc:  # whatever an engine raises is this image's failure, told with its name
         await _fail(event, task, exc, permanent=False)
     else:
+        insights = tuple(insight for insight in found if service_of(insight) in task.services)
         try:
-            await _answer(task, insights)
+            await _answer(task, looks.model, insights)
         except TooLarge as exc:
             await _fail(event, task, exc, permanent=True)
 
 
-async def _answer(task: Task, insights: tuple[Insight, ...]) -> None:
+async def _answer(task: Task, model: str, insights: tuple[Insight, ...]) -> None:
     answer = Answered(
         post_id=task.post_id,
         media_id=task.media_id,
         generation=task.generation,
-        model=app.resources.engine.model,
+        model=model,
         at=now(),
         insights=insights,
     )
     await app.outbox.send(POST_EVENTS, key=task.post_id, value=encode(answer))
-
-
-async def _insights(task: Task, look: Look) -> tuple[Insight, ...]:
-    """The engine's answers. The time of an attempt is that of its look: waiting for a thread is not its failure."""
-    picture = await app.resources.pictures.get(task.url, task.generation)
-    seconds = app.settings.attempt_timeout_seconds
-    async with app.resources.turns:
-        try:
-            looking = asyncio.get_running_loop().run_in_executor(app.resources.executor, look, picture)
-            found = await asyncio.wait_for(looking, seconds)
-        except TimeoutError:
-            raise TimeoutError(f"not done within {seconds:g} s") from None
-    return tuple(insight for insight in found if service_of(insight) in task.services)
 
 
 async def _fail(event: EventT[Any], task: Task, exc: Exception, *, permanent: bool) -> None:

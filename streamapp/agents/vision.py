@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from faust.types import EventT, StreamT
@@ -10,19 +9,11 @@ from faust.types import EventT, StreamT
 from streamapp.agents.channel import channel
 from streamapp.agents.look import attend
 from streamapp.app import app
-from streamapp.events import Insight
-from streamapp.media.image import Picture
 from streamapp.names import TASKS
 
 
-def look(picture: Picture) -> Sequence[Insight]:
-    """All four answers for one picture."""
-    (sight,) = app.resources.engine.see([picture])
-    return sight.insights
-
-
 async def handle(event: EventT[Any]) -> None:
-    await attend(event, look)
+    await attend(event, app.resources.vision)
 
 
 lane = app.lane("vision", handle, room=app.settings.tasks_in_flight, ordered=False)

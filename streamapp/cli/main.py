@@ -13,6 +13,8 @@ import orjson
 from streamapp.cli import contracts as wire
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
+from streamapp.cli.models import NAMES as MODELS
+from streamapp.cli.models import check_models, list_models, pull_models
 from streamapp.cli.rebuild import NAMES, ROWS, abandon, rebuild_named
 from streamapp.cli.search import search_media
 from streamapp.cli.verify import verify as verify_all
@@ -109,6 +111,37 @@ def rebuild(name: str, drop_old: bool, give_up: bool, as_json: bool) -> None:
 def verify(post: str | None, wait: float, as_json: bool) -> None:
     """Compare state, rows, documents and results. Asks a running worker for the state."""
     _finish(verify_all(post, wait=wait), as_json=as_json)
+
+
+@main.group()
+def models() -> None:
+    """The weights of engine models, in STREAMAPP_MODELS_DIR."""
+
+
+_names = click.argument("names", nargs=-1, type=click.Choice(MODELS), metavar="[NAME]...")
+
+
+@models.command("pull")
+@_names
+@_json
+def models_pull_command(names: tuple[str, ...], as_json: bool) -> None:
+    """Fetch weights (clip, blip, facenet; all without a NAME) and check them. What is there already is not fetched."""
+    _show(pull_models(names), as_json=as_json)
+
+
+@models.command("list")
+@_json
+def models_list_command(as_json: bool) -> None:
+    """Which weights are there, and are they what was fetched? Reads every byte of them."""
+    _show(list_models(), as_json=as_json)
+
+
+@models.command("check")
+@_names
+@_json
+def models_check_command(names: tuple[str, ...], as_json: bool) -> None:
+    """Load models and look at drawn pictures with them: time, memory, and whether they work at all."""
+    _show(check_models(names), as_json=as_json)
 
 
 @main.group(invoke_without_command=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from elasticsearch import ApiError, TransportError
 
-from streamapp.engines.registry import load
+from streamapp.engines.registry import load_vision
 from streamapp.engines.texts import embedder
+from streamapp.engines.weights import ModelsError
 from streamapp.settings import get_settings
 from streamapp.sinks.indices import connect
 from streamapp.sinks.search import Answer, Hit, NotSearchable, Query, find
@@ -17,7 +18,10 @@ from streamapp.sinks.search import Answer, Hit, NotSearchable, Query, find
 async def search_media(query: Query) -> tuple[bool, Any, str]:
     """The hits. Bad when there are none."""
     settings = get_settings()
-    embed = embedder(load(settings)) if query.text is not None else None
+    try:
+        embed = embedder(load_vision(settings)) if query.text is not None else None
+    except ModelsError as error:
+        return False, {"error": str(error)}, str(error)
     client = connect(settings.elasticsearch_url)
     try:
         answer = await find(

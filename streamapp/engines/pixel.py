@@ -41,8 +41,8 @@ class Pixel:
         """See Engine."""
         return [
             FaceDetection(
-                width=picture.width,
-                height=picture.height,
+                width=picture.full_width,
+                height=picture.full_height,
                 faces=find_faces(picture, dim=self._face_dim, limit=self._max_faces),
             )
             for picture in pictures

@@ -35,7 +35,8 @@ def find_faces(picture: Picture, *, dim: int, limit: int) -> tuple[Face, ...]:
         size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
         image = image.resize(size, Image.Resampling.BOX)
     hsv = np.asarray(image.convert("HSV"))
-    found = (_face(image, hsv, blob, max(scale, 1.0), dim) for blob in blobs(skin(hsv), min_area=MIN_WIDTH**2 // 2))
+    scale = max(scale, 1.0) * picture.scale  # boxes are told in pixels of the file's picture
+    found = (_face(image, hsv, blob, scale, dim) for blob in blobs(skin(hsv), min_area=MIN_WIDTH**2 // 2))
     faces = [face for face in found if face is not None]
     return tuple(sorted(faces, key=lambda face: (-face.confidence, face.bbox[1], face.bbox[0]))[:limit])
 

@@ -1,4 +1,4 @@
-"""Engines that can also put a text into the space of their image vectors. Not every one can."""
+"""Models that can also put a text into the space of their image vectors. Not every one can."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from streamapp.engines.base import Engine
+from streamapp.engines.base import Vision
 
 
 @runtime_checkable
@@ -21,11 +21,11 @@ class EmbedsTexts(Protocol):
         ...
 
 
-def embedder(engine: Engine, executor: Executor | None = None) -> Callable[[str], Awaitable[Sequence[float]]] | None:
-    """The engine's vectors of texts, made in the executor; None where it has none."""
-    if not isinstance(engine, EmbedsTexts):
+def embedder(vision: Vision, executor: Executor | None = None) -> Callable[[str], Awaitable[Sequence[float]]] | None:
+    """Its vectors of texts, made in the executor; None where it has none."""
+    if not isinstance(vision, EmbedsTexts):
         return None
-    texts = engine
+    texts = vision
 
     async def embed(text: str) -> Sequence[float]:
         (raw,) = await asyncio.get_running_loop().run_in_executor(executor, texts.embed_texts, [text])

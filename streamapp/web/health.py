@@ -32,6 +32,7 @@ async def ready(request: web.Request) -> web.Response:
         "deadLetters": app.outbox.dead_letters,
         "refused": app.refused,
         "ignored": app.ignored,
+        "images": app.resources.images(),
         "facesWithoutRows": app.resources.read_models.faceless if app.resources.loaded else 0,
         "unfitValues": app.resources.read_models.unfit if app.resources.loaded else 0,
         "hints": app.resources.hints.counts if app.resources.loaded else {},

@@ -31,7 +31,7 @@ async def found(request: web.Request) -> web.Response:
             resources.elasticsearch,
             query,
             prefix=app.settings.index_prefix,
-            embed=embedder(resources.engine, resources.executor),
+            embed=embedder(resources.engine.vision, resources.executor),
             same_person=app.settings.face_suggested,
         )
     except Unusable as error:

@@ -208,7 +208,7 @@ def test_the_settings_name_the_engine(tmp_path: object, monkeypatch: pytest.Monk
     monkeypatch.delenv("STREAMAPP_ENGINE", raising=False)
     engine: Engine = load(Settings(image_embedding_dim=6, face_embedding_dim=9, max_faces=1, _env_file=None))
     assert engine.model == "pixel-1"
-    assert len(numbers(engine.see([sample("beach")])[0].image_embedding.vector)) == 6
-    (face,) = engine.faces([sample("beach_sunset")])[0].faces
+    assert len(numbers(engine.vision.see([sample("beach")])[0].image_embedding.vector)) == 6
+    (face,) = engine.faces.faces([sample("beach_sunset")])[0].faces
     assert face.embedding is not None
     assert len(numbers(face.embedding)) == 9

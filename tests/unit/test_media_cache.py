@@ -7,12 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from streamapp.media.cache import Pictures
 from streamapp.media.fetch import FetchError
+from streamapp.media.files import Files
 from streamapp.media.image import ImageError
 
 SIDE = 20
@@ -187,3 +189,50 @@ async def test_closing_ends_what_is_under_way(source: Source, pictures: Pictures
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert pictures.kept_bytes == 0
+
+
+async def test_a_picture_on_disk_is_not_fetched_again(
+    source: Source, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    def anew() -> Pictures:
+        files = Files(tmp_path, max_bytes=100_000)
+        return Pictures(fetch=source.fetch, executor=executor, max_bytes=PICTURE_BYTES, max_pixels=10_000, files=files)
+
+    before = anew()
+    first = await before.get("a", "1")
+    await before.get("a", "1")
+    await asyncio.gather(before.get("b", "1"), before.get("b", "1"))
+    assert before.sources == {"fetched": 2, "memory": 1, "shared": 1}
+    await before.aclose()
+
+    after = anew()
+    assert (await after.get("a", "1")).digest == first.digest
+    assert source.fetched == ["a", "b"]
+    source.body = png(side=30)  # replaced, and asked for by a new request
+    assert (await after.get("a", "2")).width == 30
+    assert source.fetched == ["a", "b", "a"]
+    assert after.sources == {"disk": 1, "fetched": 1}
+    await after.aclose()
+
+
+async def test_what_is_no_picture_is_not_kept_on_disk(
+    source: Source, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    files = Files(tmp_path, max_bytes=100_000)
+    pictures = Pictures(fetch=source.fetch, executor=executor, max_bytes=0, max_pixels=10_000, files=files)
+    source.body = b"nothing"
+    for _ in range(2):
+        with pytest.raises(ImageError):
+            await pictures.get("a", "1")
+    assert source.fetched == ["a", "a"]
+    assert files.get("a", "1") is None
+    await pictures.aclose()
+
+
+async def test_large_pictures_are_kept_small(source: Source, executor: ThreadPoolExecutor) -> None:
+    pictures = Pictures(fetch=source.fetch, executor=executor, max_bytes=100_000, max_pixels=10_000, min_side=20)
+    source.body = png(side=80)
+    picture = await pictures.get("a", "1")
+    assert (picture.width, picture.scale, picture.full_width) == (20, 4, 80)
+    assert pictures.kept_bytes == PICTURE_BYTES
+    await pictures.aclose()

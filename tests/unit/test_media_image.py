@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import samples
-from streamapp.media.image import EXIF_ORIENTATION, ImageError, Picture, decode
+from streamapp.media.image import EXIF_ORIENTATION, ImageError, Picture, decode, shrinkage
 
 LIMIT = 1_000_000
 
@@ -211,3 +211,107 @@ def test_any_damage_gives_a_picture_or_an_image_error(data: st.DataObject) -> No
 def test_the_samples_decode() -> None:
     for name in samples.NAMES:
         assert decode(samples.path(name).read_bytes(), max_pixels=LIMIT).height == 480
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scale"),
+    [
+        (640, 480, 1),
+        (1920, 1080, 1),
+        (1920, 1919, 1),
+        (1920, 1920, 2),
+        (4032, 3024, 2),
+        (3024, 4032, 2),
+        (6000, 4000, 4),
+        (8660, 5774, 4),
+        (7680, 7680, 8),
+        (60_000, 60_000, 8),
+        (50_000, 1000, 1),
+        (1, 1, 1),
+    ],
+)
+def test_shrinkage_leaves_the_shorter_side(width: int, height: int, scale: int) -> None:
+    assert shrinkage(width, height, 960) == scale
+    assert shrinkage(width, height, 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        ("RGB", "JPEG"),
+        ("L", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("RGB", "PNG"),
+        ("P", "PNG"),
+        ("1", "PNG"),
+        ("RGBA", "PNG"),
+        ("RGB", "WEBP"),
+        ("RGB", "GIF"),
+    ],
+)
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("size", [(640, 480), (643, 481), (481, 643)])
+def test_a_shrunk_picture_is_the_same_picture(mode: str, name: str, scale: int, size: tuple[int, int]) -> None:
+    raw = saved(scene(*size).convert(mode), name, quality=95)
+    whole = decode(raw, max_pixels=LIMIT)
+    picture = decode(raw, max_pixels=LIMIT, min_side=min(size) // scale)
+    assert picture.scale == scale
+    assert (picture.full_width, picture.full_height) == size == (whole.width, whole.height)
+    assert (whole.full_width, whole.full_height, whole.scale) == (*size, 1)
+    assert (picture.width, picture.height) == (-(-size[0] // scale), -(-size[1] // scale))
+    assert picture.digest == whole.digest
+    assert off(picture, whole.image().reduce(scale)) < 4
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_a_shrunk_picture(name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    raw = saved(scene(101, 100), name, exif=exif, quality=95)
+    whole, picture = decode(raw, max_pixels=LIMIT), decode(raw, max_pixels=LIMIT, min_side=50)
+    assert picture.scale == 2
+    assert (picture.full_width, picture.full_height) == (whole.width, whole.height)
+    assert (whole.width, whole.height) == ((101, 100) if orientation < 5 else (100, 101))
+    assert off(picture, whole.image().reduce(2)) < 6
+
+
+def test_transparency_of_a_shrunk_picture_is_white() -> None:
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (20, 0, 40, 40))
+    picture = decode(saved(image, "PNG"), max_pixels=LIMIT, min_side=5)
+    assert picture.scale == 8
+    assert (picture.pixels[:, :2] == 255).all()
+    assert (picture.pixels[:, 3:] == (255, 0, 0)).all()
+
+
+def test_boxes_are_told_in_pixels_of_the_file() -> None:
+    raw = saved(scene(101, 99), "PNG")
+    picture = decode(raw, max_pixels=LIMIT, min_side=40)
+    assert (picture.scale, picture.width, picture.height) == (2, 51, 50)
+    assert picture.full_box(10, 20, 5, 6) == (20, 40, 10, 12)
+    assert picture.full_box(0, 0, 51, 50) == (0, 0, 101, 99)
+    assert decode(raw, max_pixels=LIMIT).full_box(10, 20, 91, 79) == (10, 20, 91, 79)
+    assert Picture(pixels=picture.pixels, digest="").full_box(1, 2, 3, 4) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("RGB", "PNG"), ("P", "PNG"), ("RGB", "JPEG"), ("LA", "PNG")])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (20, 20), (600, 12), (19, 600)])
+def test_tiny_and_thin_pictures(mode: str, name: str, size: tuple[int, int]) -> None:
+    raw = saved(scene(*size).convert(mode), name)
+    for min_side in (0, 1, 6, 960):
+        picture = decode(raw, max_pixels=LIMIT, min_side=min_side)
+        assert (picture.full_width, picture.full_height) == size
+        assert min(picture.width, picture.height) >= 1
+
+
+def test_sixteen_bit_colour() -> None:
+    """Pillow cannot write it: a PNG of 2 x 1, colour type 2, 16 bits; red at the left, grey at the right."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    row = b"\0" + np.array([65535, 0, 0, 0x8000, 0x8000, 0x8000], ">u2").tobytes()
+    header = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    assert decode(raw, max_pixels=LIMIT).pixels.tolist() == [[[255, 0, 0], [128, 128, 128]]]
