@@ -246,7 +246,7 @@ class Checked:
         remedies = {
             "differs": f"run: streamapp rebuild {self.index.name}",
             "missing": "run: streamapp migrate",
-            "occupied": "it must be an alias: delete the index or set STREAMAPP_INDEX_PREFIX, then run: streamapp migrate",
+            "occupied": "it must be an alias: delete it or set STREAMAPP_INDEX_PREFIX, then run: streamapp migrate",
         }
         return remedies.get(self.state)
 

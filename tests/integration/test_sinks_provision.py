@@ -209,7 +209,7 @@ async def test_an_index_in_the_place_of_an_alias_is_left_alone_and_named(
     await client.indices.create(index=MEDIA.alias(prefix))
     states = {found.index.name: found for found in await ensure(connection, client, prefix)}
     assert (states["media_search"].state, states["user_search"].state) == ("occupied", "created")
-    assert "delete the index or set STREAMAPP_INDEX_PREFIX" in (states["media_search"].remedy or "")
+    assert "delete it or set STREAMAPP_INDEX_PREFIX" in (states["media_search"].remedy or "")
     await put(pool, MEDIA)
     await indexer.step()
     assert indexer.last_error == f"there is no index {MEDIA.alias(prefix)}"
@@ -271,7 +271,7 @@ async def test_migrate_says_what_is_to_be_done(settings: Any, client: AsyncElast
     good, body, text = await migrate_all()
     assert not good
     assert body["indices"][MEDIA.alias(prefix)] == "occupied"
-    assert f"index        {MEDIA.alias(prefix)} occupied, it must be an alias: delete the index" in text
+    assert f"index        {MEDIA.alias(prefix)} occupied, it must be an alias: delete it" in text
     await client.indices.delete(index=MEDIA.alias(prefix))
     good, body, text = await migrate_all()
     assert (good, body["indices"][MEDIA.alias(prefix)]) == (True, "created")
