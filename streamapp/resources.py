@@ -59,6 +59,7 @@ class Resources:
         self.settings = settings
         self.executor = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="engine")
         self.decoders = ThreadPoolExecutor(settings.engine_threads, thread_name_prefix="decoder")
+        self.texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # a search waits for no look, nor a look for it
         self.threads = Threads(self.executor, settings.engine_threads)
         self.loaded = False
         self._background: list[asyncio.Task[None]] = []
@@ -144,7 +145,7 @@ class Resources:
             await self.fetcher.aclose()
             await self.elasticsearch.close()
             await self.pool.close()
-        for threads in (self.executor, self.decoders):
+        for threads in (self.executor, self.decoders, self.texts):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _write(self, changes: Any) -> list[str | None]:

@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$",
         description="Where the models compute: cpu, cuda, cuda:N, or auto, which is a GPU where there is one.",
     )
     models_dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     model_threads: int = Field(
         0,
         ge=0,
+        le=1024,
         description="Threads that one look at images computes with. 0: the cores of this process divided by "
         "ENGINE_THREADS.",
     )
@@ -209,7 +210,7 @@ class Settings(BaseSettings):
         "pixels of the file all the same. 0: at full size, always.",
     )
     max_faces: int = Field(32, ge=1, description="Faces kept per image, the surest first.")
-    engine_threads: int = Field(2, ge=1, description="Threads that look at images.")
+    engine_threads: int = Field(2, ge=1, le=256, description="Threads that look at images.")
     batch_size: int = Field(8, ge=1, description="Images of one kind that the engine looks at together, at most.")
     batch_delay_seconds: float = Field(
         0.005,

@@ -51,4 +51,4 @@ def _line(process: subprocess.Popen[str], wanted: str = "") -> str:
 
 
 def _environment() -> dict[str, Any]:
-    return os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    return os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}

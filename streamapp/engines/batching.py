@@ -118,7 +118,12 @@ class Looks:
             self._at_work -= 1
             self._threads.overdue.pop(id(looking), None)
             self._threads.turns.release()
-            if not ended.cancelled():  # the executor was shut down
+            if ended.cancelled():  # the executor was shut down
+                for wish in batch:
+                    wish.answer.cancel()
+            elif (error := ended.exception()) is not None:  # no Exception, or _look had caught it: a library's panic
+                _tell(batch, [RuntimeError(repr(error))] * len(batch))
+            else:
                 _tell(batch, ended.result())
 
         looking.add_done_callback(end)

@@ -16,6 +16,7 @@ from streamapp.engines.tensors import scaled
 from streamapp.media.image import Picture
 
 AT_ONCE = 8 * 1280 * 960  # pixels that are searched together; some 50 bytes each
+SCALE = 12.0  # pixels of a face in the smallest of MTCNN's networks; faces are searched for at multiples of it
 Size: TypeAlias = tuple[int, int]  # height, width
 
 
@@ -45,7 +46,7 @@ class Finder:
         for index, picture in enumerate(pictures):
             sizes[self._searched(picture)].append(index)
         for size, indices in sizes.items():
-            if min(size) < self._smallest:  # then there is no scale to look at, and MTCNN raises
+            if min(size) * (SCALE / self._smallest) < SCALE:  # as MTCNN computes: no scale to look at, and it raises
                 continue
             count = max(1, AT_ONCE // (size[0] * size[1]))  # MTCNN takes pictures of one size only
             for start in range(0, len(indices), count):

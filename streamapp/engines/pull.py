@@ -95,7 +95,9 @@ def _gather(source: Source, published: Published, path: Path, part: Path, report
             known = expected.met_by(part / file)
             if known is None:
                 (part / file).unlink(missing_ok=True)
-                raise PullError(f"{file} from {published.source} has not the size and checksum that it should have")
+                told = f"{file} from {published.source} has not the size and checksum that it should have"
+                # Where the source has no sums, what the first pull got is held to be right; it need not have been.
+                raise PullError(f"{told}; move {path} away to begin anew")
             fetched += known.size
         sums[file] = known
         before += known.size

@@ -16,7 +16,6 @@ from streamapp.engines.weights import (
     WeightsError,
     find,
     first_line,
-    refetch,
     require_extra,
 )
 from streamapp.settings import Settings
@@ -76,7 +75,14 @@ def part(settings: Settings, name: str, weights: Weights) -> Any:
     except ModelsError as error:
         if "STREAMAPP_" in str(error):
             raise
-        raise WeightsError(f"{error}; {refetch(name)}") from error
+        raise WeightsError(f"{error}; {_replaced(weights, name)}") from error
     except Exception as error:  # of several libraries, each with its own kinds
         logger.debug("%s cannot be loaded", weights.path, exc_info=True)
-        raise WeightsError(f"{weights.file} cannot be loaded: {first_line(error)}; {refetch(name)}") from error
+        raise WeightsError(
+            f"{weights.file} cannot be loaded: {first_line(error)}; {_replaced(weights, name)}"
+        ) from error
+
+
+def _replaced(weights: Weights, name: str) -> str:
+    """Such weights are whole, or they had not come so far: a pull would keep them."""
+    return f"move {weights.path} away, then `streamapp models pull {name}`"

@@ -11,6 +11,8 @@ import numpy as np
 
 from streamapp.engines.base import Vision
 
+PATIENCE = 10.0  # seconds that a search waits for the vector of its words
+
 
 @runtime_checkable
 class EmbedsTexts(Protocol):
@@ -22,13 +24,14 @@ class EmbedsTexts(Protocol):
 
 
 def embedder(vision: Vision, executor: Executor | None = None) -> Callable[[str], Awaitable[Sequence[float]]] | None:
-    """Its vectors of texts, made in the executor; None where it has none."""
+    """Its vectors of texts, made in the executor; None where it has none. Raises TimeoutError after PATIENCE."""
     if not isinstance(vision, EmbedsTexts):
         return None
     texts = vision
 
     async def embed(text: str) -> Sequence[float]:
-        (raw,) = await asyncio.get_running_loop().run_in_executor(executor, texts.embed_texts, [text])
+        looking = asyncio.get_running_loop().run_in_executor(executor, texts.embed_texts, [text])
+        (raw,) = await asyncio.wait_for(looking, PATIENCE)
         return [float(value) for value in np.frombuffer(raw, "<f4")]
 
     return embed

@@ -134,10 +134,10 @@ def find(models_dir: Path, name: str) -> Weights:
     model = MODELS[name]
     path = models_dir / name
     file = path / model.weights
-    for group in ((model.weights,), *model.needed):
-        if not any((path / each).is_file() for each in group):
-            raise WeightsError(f"{path / group[0]} is missing: `streamapp models pull {name}` fetches it")
     try:
+        for group in ((model.weights,), *model.needed):
+            if not any((path / each).is_file() for each in group):
+                raise WeightsError(f"{path / group[0]} is missing: `streamapp models pull {name}` fetches it")
         manifest = read_manifest(path)
         if manifest is None:
             return Weights(path, file, measure(file).sha256[:REVISION])

@@ -21,13 +21,13 @@ from aiohttp import (
     DummyCookieJar,
     InvalidURL,
     TCPConnector,
-    ThreadedResolver,
 )
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from streamapp.media.addresses import AllowedHosts, host
 from streamapp.media.errors import FetchError
+from streamapp.media.lookups import Lookups
 from streamapp.media.resolver import CheckedResolver, check
 
 __all__ = ["FetchError", "Fetcher", "parse"]
@@ -163,7 +163,7 @@ class Fetcher:
 
     def _open(self) -> ClientSession:
         if self._session is None:  # here and not in __init__: a session belongs to a running event loop
-            resolver = CheckedResolver(self._resolver or ThreadedResolver(), self._allowed)
+            resolver = CheckedResolver(self._resolver or Lookups(), self._allowed)
             self._session = ClientSession(
                 # No cache of names: what is connected to is what the resolver gave for this connection.
                 connector=TCPConnector(resolver=resolver, use_dns_cache=False),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 import threading
 import time
 from collections import Counter
@@ -93,17 +94,19 @@ class Files:
             self._unseen = 0
 
     def _entries(self) -> list[tuple[float, int, Path]]:
-        """Of each file its age as the time it was written, its size, and its path."""
+        """Of each file its age as the time it was written, its size, and its path. What is no file is not ours."""
         entries = []
         for path in self._directory.iterdir():
             try:
-                stat = path.stat()
+                status = path.lstat()
             except FileNotFoundError:  # dropped or renamed by another process
                 continue
-            if path.suffix == DRAFT and time.time() - stat.st_mtime > DRAFT_SECONDS:
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if path.suffix == DRAFT and time.time() - status.st_mtime > DRAFT_SECONDS:
                 path.unlink(missing_ok=True)
             else:
-                entries.append((stat.st_mtime, stat.st_size, path))
+                entries.append((status.st_mtime, status.st_size, path))
         return entries
 
     def _trouble(self, kind: str, error: object) -> None:

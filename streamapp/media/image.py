@@ -10,7 +10,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 # Pillow's own limit warns through a process-wide mechanism; decode() has its own limit, checked before pixels exist.
 Image.MAX_IMAGE_PIXELS = None
@@ -44,8 +44,8 @@ class ImageError(Exception):
 class Picture:
     """An upright image. `pixels` (height, width, 3) uint8 RGB, read-only; `digest` sha256 of the file, hex.
 
-    scale: 1, or 2, 4, 8 where the file's picture is that many times larger than `pixels`, to its last pixels: file_size
-    is its exact (width, height) then. What is told about places and sizes is told in pixels of the file's picture.
+    scale: 1, or 2, 4, 8, ... where the file's picture is that many times larger than `pixels`, to its last pixels:
+    file_size is its exact (width, height) then. What is told about places and sizes is told in pixels of the file's picture.
     """
 
     pixels: NDArray[np.uint8]
@@ -102,8 +102,8 @@ def sniff(raw: bytes) -> str:
 def decode(raw: bytes, *, max_pixels: int, min_side: int = 0) -> Picture:
     """The picture in a JPEG, PNG, WebP or GIF (first frame) file.
 
-    Orientation is applied, transparency laid over white, every colour mode turned to RGB. With min_side, a picture is
-    decoded at a half, a quarter or an eighth of its size as long as its shorter side keeps so many pixels.
+    Orientation is applied, transparency laid over white, every colour mode turned to RGB. With min_side, a large
+    picture is decoded smaller, see shrinkage(): it takes 24 x min_side^2 bytes at most.
     Raises ImageError: another format, more than max_pixels (width x height) in the file, truncated or corrupt.
     """
     name = sniff(raw)
@@ -114,7 +114,7 @@ def decode(raw: bytes, *, max_pixels: int, min_side: int = 0) -> Picture:
             scale = shrinkage(width, height, min_side)
             with _one_large if width * height > LARGE_PIXELS else nullcontext():
                 turn = _load(image, scale)
-                upright = _shrunk_rgb(image, width, scale)
+                upright = _shrunk_rgb(image, max(width, height), scale)
                 pixels = np.asarray(upright if turn is None else upright.transpose(turn))
     except (ImageError, MemoryError):
         raise
@@ -127,10 +127,17 @@ def decode(raw: bytes, *, max_pixels: int, min_side: int = 0) -> Picture:
 
 
 def shrinkage(width: int, height: int, min_side: int) -> int:
-    """How many times smaller a picture is decoded: 1, 2, 4 or 8, what a JPEG decoder does at no cost."""
+    """How many times smaller a picture is decoded: 1, 2, 4, ...; a JPEG decoder does it at no cost up to 8.
+
+    Halved as long as its shorter side keeps min_side pixels, and for as long as it has more pixels than one of 2 to 1
+    whose side is just too short for that: a long strip takes no more memory than a photograph. 0: never.
+    """
     if min_side <= 0:
         return 1
-    return next((scale for scale in (8, 4, 2) if min(width, height) >= scale * min_side), 1)
+    scale = 1
+    while min(width, height) >= 2 * scale * min_side or -(-width // scale) * -(-height // scale) > 8 * min_side**2:
+        scale *= 2
+    return scale
 
 
 def _check(raw: bytes, name: str, width: int, height: int, max_pixels: int) -> None:
@@ -141,10 +148,11 @@ def _check(raw: bytes, name: str, width: int, height: int, max_pixels: int) -> N
         raise ImageError(f"JPEG of {width}x{height} in {scans} scans")
 
 
-def _load(image: Image.Image, scale: int) -> Image.Transpose | None:
+def _load(image: ImageFile.ImageFile, scale: int) -> Image.Transpose | None:
     """Decode, a JPEG at 1/scale at once. Gives what makes it upright."""
     if scale > 1:
-        image.draft(None, (image.width // scale, image.height // scale))  # does nothing to other formats
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))  # no other format has it
+    _match_transparency(image)
     image.load()
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
@@ -153,10 +161,24 @@ def _load(image: Image.Image, scale: int) -> Image.Transpose | None:
     return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _shrunk_rgb(image: Image.Image, width: int, scale: int) -> Image.Image:
-    """RGB at 1/scale. width: of the file's picture."""
+def _match_transparency(image: ImageFile.ImageFile) -> None:
+    """Turn the transparent colour of a PNG to 8 bits as Pillow turns the samples to which it compares it.
+
+    Of 16-bit colour Pillow gives the upper bytes alone: what has the same ones is as transparent.
+    """
+    match image.tile[0].args if image.tile else None, image.info.get("transparency"):
+        case "L;2", int(grey):
+            image.info["transparency"] = grey % 4 * 85
+        case "L;4", int(grey):
+            image.info["transparency"] = grey % 16 * 17
+        case "RGB;16B", (red, green, blue):
+            image.info["transparency"] = (red >> 8, green >> 8, blue >> 8)
+
+
+def _shrunk_rgb(image: Image.Image, longer: int, scale: int) -> Image.Image:
+    """RGB at 1/scale. longer: the longer side of the file's picture."""
     image = _eight_bit(image)
-    if (left := scale * image.width // width) > 1:  # what the decoder has not done
+    if (left := scale * max(image.size) // longer) > 1:  # what the decoder has not done
         image = image.reduce(left)
     if image.mode == "RGBA":
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -169,6 +191,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         grey = np.asarray(image)
         if grey.dtype.itemsize > 2:
             grey = np.clip(grey, 0, 0xFFFF)
+        if (transparent := image.info.get("transparency")) is not None:
+            grey = np.where(grey == transparent, 0xFFFF, grey)
         image = Image.fromarray((grey >> 8).astype(np.uint8))
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return image if image.mode == mode else image.convert(mode)

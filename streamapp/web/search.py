@@ -31,13 +31,15 @@ async def found(request: web.Request) -> web.Response:
             resources.elasticsearch,
             query,
             prefix=app.settings.index_prefix,
-            embed=embedder(resources.engine.vision, resources.executor),
+            embed=embedder(resources.engine.vision, resources.texts),
             same_person=app.settings.face_suggested,
         )
     except Unusable as error:
         return respond({"error": str(error)}, status=400)
     except NotSearchable as error:
         return respond({"error": str(error)}, status=404)
+    except TimeoutError:
+        return respond({"error": "the engine is too busy to read the words"}, status=503)
     except (ApiError, TransportError) as error:
         return respond({"error": f"Elasticsearch: {error}"}, status=503)
     return respond(dataclasses.asdict(answer))

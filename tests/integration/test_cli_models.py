@@ -204,7 +204,7 @@ def test_check_fails_where_one_model_is_of_no_use(tiny: Path, tmp_path: Path) ->
     clip, blip, facenet = out.splitlines()
     assert clip.startswith("clip     works    clip-")
     assert blip.startswith("blip     FAILED ")
-    assert blip.endswith("`streamapp models pull blip` fetches it anew")
+    assert blip.endswith("away, then `streamapp models pull blip`")
     assert facenet.startswith("facenet  FAILED ")
     assert facenet.endswith("vggface2.pt is missing: `streamapp models pull facenet` fetches it")
     assert "Traceback" not in err

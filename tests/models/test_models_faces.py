@@ -181,3 +181,10 @@ def test_blur_lowers_sharpness(astronaut: Picture) -> None:
     face = Image.fromarray(astronaut.pixels).crop((181, 62, 268, 172))
     blurred = face.resize((20, 25)).resize(face.size, Image.Resampling.BICUBIC)
     assert sharpness(np.asarray(blurred)) < 0.5 < 1 < sharpness(np.asarray(face))
+
+
+@pytest.mark.parametrize("smallest", [40, 47, 94, 147, 173, 188, 294])
+def test_a_picture_as_small_as_the_smallest_face_does_not_raise(models_dir: Path, smallest: int) -> None:
+    """12 / 47 * 47 is less than 12 in floating point: MTCNN then has no scale to look at."""
+    looked = finder(models_dir, smallest=smallest).faces([picture(np.zeros((smallest, 300, 3), np.uint8))])
+    assert [found.faces for found in looked] == [()]

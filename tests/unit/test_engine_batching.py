@@ -131,6 +131,32 @@ async def test_too_few_answers_are_nobodys(executor: ThreadPoolExecutor) -> None
         await looks.look(picture(1))
 
 
+async def test_a_panic_of_a_library_is_told_to_all_of_the_batch(executor: ThreadPoolExecutor) -> None:
+    class Panic(BaseException):
+        """As of libraries written in Rust."""
+
+    def panics(_: object) -> list[tuple[Insight, ...]]:
+        raise Panic("index out of bounds")
+
+    threads = Threads(executor, 1)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match=r"Panic.*index out of bounds"):
+            await Looks("m", panics, threads=threads, size=8).look(picture(1))
+        assert caption(await Looks("m", Seen(), threads=threads, size=8).look(picture(2))) == "2"
+
+
+async def test_who_waits_when_the_engine_is_closed_is_cancelled() -> None:
+    threads = ThreadPoolExecutor(1)
+    busy = threading.Event()
+    threads.submit(busy.wait)
+    waiting = asyncio.create_task(Looks("m", Seen(), threads=Threads(threads, 1), size=8).look(picture(1)))
+    await asyncio.sleep(0.01)
+    threads.shutdown(wait=False, cancel_futures=True)
+    busy.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+
+
 async def test_a_second_attempt_is_looked_at_alone(executor: ThreadPoolExecutor) -> None:
     seen = Seen()
     seen.gate.clear()

@@ -190,8 +190,11 @@ def fails(error: Exception) -> Any:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (RuntimeError("bad\nworse"), "/m/clip/w cannot be loaded: bad; `streamapp models pull clip` fetches it anew"),
-        (ModelsError("/m/clip: other"), "/m/clip: other; `streamapp models pull clip` fetches it anew"),
+        (
+            RuntimeError("bad\nworse"),
+            "/m/clip/w cannot be loaded: bad; move /m/clip away, then `streamapp models pull clip`",
+        ),
+        (ModelsError("/m/clip: other"), "/m/clip: other; move /m/clip away, then `streamapp models pull clip`"),
         (ModelsError("STREAMAPP_DEVICE=x is not there"), "STREAMAPP_DEVICE=x is not there"),
         (WeightsError("w is missing"), "w is missing"),
     ],
@@ -392,3 +395,8 @@ def test_models_are_described_for_all_that_engine_models_needs() -> None:
         assert model.name == name
         assert model.purpose
         assert model.licence
+
+
+def test_a_directory_that_cannot_be_looked_into_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"cannot be read \(File name too long\): `streamapp models pull clip`"):
+        find(tmp_path / ("x" * 300), "clip")

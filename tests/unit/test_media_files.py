@@ -189,6 +189,24 @@ def test_the_draft_of_a_killed_process_goes_after_an_hour(folder: Path) -> None:
     assert new.exists()
 
 
+def test_what_is_no_file_is_left_alone(folder: Path) -> None:
+    """A folder that somebody made, one that looks like an old draft, a link to another one."""
+    stray, draft, link = folder / "stray", folder / f"a-1-1{DRAFT}", folder / "link"
+    for path in (stray, draft):
+        path.mkdir(parents=True)
+        os.utime(path, (1, 1))  # older than all files
+    link.symlink_to(folder.parent)
+    files = Files(folder, max_bytes=MAX)
+    for n in range(30):
+        files.put(f"{n}", "1", bytes(10_000))
+        assert files.get(f"{n}", "1") is not None
+    assert not files.troubles
+    assert stray.is_dir()
+    assert draft.is_dir()
+    assert link.is_symlink()
+    assert sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) <= MAX
+
+
 def test_threads(files: Files, folder: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: files.put(f"{n % 20}", "1", bytes([n % 20]) * 4000), range(400)))

@@ -225,14 +225,44 @@ def test_the_samples_decode() -> None:
         (6000, 4000, 4),
         (8660, 5774, 4),
         (7680, 7680, 8),
-        (60_000, 60_000, 8),
-        (50_000, 1000, 1),
+        (60_000, 60_000, 32),
+        (3838, 1919, 1),
+        (4000, 1919, 2),  # longer than 2 to 1, and no more pixels for it
+        (26_000, 1919, 4),
+        (1919, 26_000, 4),
+        (50_000, 1000, 4),
+        (50_000_000, 1, 8),
         (1, 1, 1),
     ],
 )
 def test_shrinkage_leaves_the_shorter_side(width: int, height: int, scale: int) -> None:
     assert shrinkage(width, height, 960) == scale
     assert shrinkage(width, height, 0) == 1
+
+
+@given(width=st.integers(1, 2**20), height=st.integers(1, 2**20), min_side=st.integers(1, 4000))
+def test_shrinkage_bounds_the_pixels_and_goes_no_further(width: int, height: int, min_side: int) -> None:
+    def much(scale: int) -> bool:
+        return -(-width // scale) * -(-height // scale) > 8 * min_side**2
+
+    scale = shrinkage(width, height, min_side)
+    assert not much(scale)
+    assert scale == 1 or much(scale // 2) or min(width, height) >= scale * min_side
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_long_picture_is_bounded_in_pixels(name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    raw = saved(scene(3001, 199), name, exif=exif, quality=95)
+    whole, picture = decode(raw, max_pixels=LIMIT), decode(raw, max_pixels=LIMIT, min_side=100)
+    assert whole.scale == 1
+    assert picture.scale == 4
+    assert picture.pixels.nbytes <= 24 * 100**2 < whole.pixels.nbytes
+    assert (picture.full_width, picture.full_height) == (whole.width, whole.height)
+    assert sorted((picture.width, picture.height)) == [50, 751]
+    assert off(picture, whole.image().reduce(4)) < 6
 
 
 @pytest.mark.parametrize(
@@ -249,7 +279,7 @@ def test_shrinkage_leaves_the_shorter_side(width: int, height: int, scale: int) 
         ("RGB", "GIF"),
     ],
 )
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 4, 8, 16])
 @pytest.mark.parametrize("size", [(640, 480), (643, 481), (481, 643)])
 def test_a_shrunk_picture_is_the_same_picture(mode: str, name: str, scale: int, size: tuple[int, int]) -> None:
     raw = saved(scene(*size).convert(mode), name, quality=95)
@@ -305,13 +335,60 @@ def test_tiny_and_thin_pictures(mode: str, name: str, size: tuple[int, int]) -> 
         assert min(picture.width, picture.height) >= 1
 
 
-def test_sixteen_bit_colour() -> None:
-    """Pillow cannot write it: a PNG of 2 x 1, colour type 2, 16 bits; red at the left, grey at the right."""
+def png(bits: int, colour: int, width: int, row: bytes, transparent: bytes = b"") -> bytes:
+    """Pillow cannot write these: one row, with the colour that is transparent."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
-    row = b"\0" + np.array([65535, 0, 0, 0x8000, 0x8000, 0x8000], ">u2").tobytes()
-    header = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
-    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    header = width.to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([bits, colour, 0, 0, 0])
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (chunk(b"tRNS", transparent) if transparent else b"")
+    return start + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+
+
+def wide(*samples: int) -> bytes:
+    return np.array(samples, ">u2").tobytes()
+
+
+def test_sixteen_bit_colour() -> None:
+    raw = png(16, 2, 2, wide(65535, 0, 0, 0x8000, 0x8000, 0x8000))
     assert decode(raw, max_pixels=LIMIT).pixels.tolist() == [[[255, 0, 0], [128, 128, 128]]]
+
+
+GREY, COLOUR = 0, 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "reds"),
+    [
+        (png(1, GREY, 2, b"\x40", wide(0)), [255, 255]),
+        (png(1, GREY, 2, b"\x40", wide(1)), [0, 255]),
+        (png(2, GREY, 4, b"\x1b", wide(1)), [0, 255, 170, 255]),
+        (png(4, GREY, 2, b"\x5a", wide(5)), [255, 170]),
+        (png(8, GREY, 2, b"\x05\x06", wide(5)), [255, 6]),
+        (png(16, GREY, 3, wide(0, 1, 0x8000), wide(0)), [255, 0, 128]),
+        (png(16, GREY, 3, wide(0x1234, 0x1235, 0xFFFF), wide(0x1234)), [255, 18, 255]),
+        (png(8, COLOUR, 2, b"\x09\x09\x09\x09\x09\x08", wide(9, 9, 9)), [255, 9]),
+        (png(16, COLOUR, 2, wide(*[0x1234] * 3, 0x1234, 0x1234, 0x1334), wide(*[0x1234] * 3)), [255, 18]),
+    ],
+    ids=[
+        "grey 1 black",
+        "grey 1 white",
+        "grey 2",
+        "grey 4",
+        "grey 8",
+        "grey 16",
+        "grey 16 exactly",
+        "colour 8",
+        "colour 16",
+    ],
+)
+def test_a_transparent_colour_is_white_at_any_depth(raw: bytes, reds: list[int]) -> None:
+    assert decode(raw, max_pixels=LIMIT).pixels[0, :, 0].tolist() == reds
+
+
+def test_a_transparent_grey_of_a_shrunk_picture_is_white() -> None:
+    raw = png(16, GREY, 1600, wide(*[0x1234] * 800, *[0x8000] * 800), wide(0x1234))
+    picture = decode(raw, max_pixels=LIMIT, min_side=1)
+    assert picture.scale == 256
+    assert picture.pixels[0, :, 0].tolist() == [255] * 3 + [144] + [128] * 3  # the fourth is an eighth white
