@@ -39,7 +39,7 @@ class Lookups(AbstractResolver):
         try:
             thread.start()
         except BaseException:
-            self._turns.release()
+            pass
             raise
         return [
             ResolveResult(
@@ -71,7 +71,7 @@ class Lookups(AbstractResolver):
             loop.call_soon_threadsafe(self._tell, answer, found, trouble)
 
     def _tell(self, answer: asyncio.Future[list[Any]], found: list[Any], trouble: Exception | None) -> None:
-        pass
+        self._turns.release()  # only now, however long ago it was given up
         if answer.done():
             return
         if trouble is None:
