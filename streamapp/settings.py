@@ -206,7 +206,8 @@ class Settings(BaseSettings):
         960,
         ge=0,
         description="A large image is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps so many "
-        "pixels: several times faster for photographs, and faces smaller than that shows are not found. Results are in "
+        "pixels, n: several times faster for photographs, and faces smaller than that shows are not found. A strip is "
+        "halved until it has at most 8 n x n pixels, so that no image takes more than 24 n x n bytes. Results are in "
         "pixels of the file all the same. 0: at full size, always.",
     )
     max_faces: int = Field(32, ge=1, description="Faces kept per image, the surest first.")

@@ -45,7 +45,8 @@ class Picture:
     """An upright image. `pixels` (height, width, 3) uint8 RGB, read-only; `digest` sha256 of the file, hex.
 
     scale: 1, or 2, 4, 8, ... where the file's picture is that many times larger than `pixels`, to its last pixels:
-    file_size is its exact (width, height) then. What is told about places and sizes is told in pixels of the file's picture.
+    file_size is its exact (width, height) then. What is told about places and sizes is told in pixels of the file's
+    picture.
     """
 
     pixels: NDArray[np.uint8]

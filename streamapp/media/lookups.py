@@ -39,7 +39,7 @@ class Lookups(AbstractResolver):
         try:
             thread.start()
         except BaseException:
-            pass
+            self._turns.release()
             raise
         return [
             ResolveResult(
