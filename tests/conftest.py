@@ -13,7 +13,7 @@ from running import Servers
 import stack
 from stack.instance import instances_directory
 
-pytest_plugins = ["system"]
+pytest_plugins = ["system", "own"]
 settings.register_profile("thorough", max_examples=2_000)
 
 KEPT = os.environ.get("STREAMAPP_TEST_INSTANCE")  # an instance to use as it is and to leave running

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from documents_support import (
     Dead,
     assert_equal_to_rows,
@@ -25,7 +24,7 @@ from documents_support import (
     waiting,
 )
 from elasticsearch import AsyncElasticsearch
-from sinks_support import database, until
+from sinks_support import until
 
 from streamapp.rebuild import successor as successors
 from streamapp.rebuild.agreement import Comparison, Disagreement
@@ -40,24 +39,12 @@ every_index = pytest.mark.parametrize("index", INDICES.values(), ids=list(BY_NAM
 MEDIA, USERS = BY_NAME["media_search"], BY_NAME["user_search"]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
-
-
 @pytest.fixture
 async def pool(url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(url, max_size=10)
     await pool.execute(f"TRUNCATE {', '.join(INDICES)}, es_outbox, es_targets, es_hints")
     yield pool
     await pool.close()
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

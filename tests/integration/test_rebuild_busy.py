@@ -6,30 +6,21 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-import pytest_asyncio
 from documents_support import Dead, assert_equal_to_rows, change, get, own_indices, put, put_many, running, waiting
 from elasticsearch import AsyncElasticsearch
-from sinks_support import database, until
+from sinks_support import until
 
 from streamapp.rebuild import successor as successors
 from streamapp.rebuild.agreement import Comparison
 from streamapp.rebuild.documents import rebuild
 from streamapp.rebuild.successor import Busy, Successor
-from streamapp.sinks import indices
 from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import BY_NAME
 
 USERS = BY_NAME["user_search"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture
@@ -39,12 +30,6 @@ async def pool(url: str) -> AsyncIterator[Pool]:
     await pool.execute("TRUNCATE es_outbox, es_targets")
     yield pool
     await pool.close()
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -11,27 +11,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from documents_support import Dead, own_indices, put
 from elasticsearch import AsyncElasticsearch
-from sinks_support import database
 
 from streamapp.cli import rebuild as commands
 from streamapp.rebuild import successor as successors
 from streamapp.rebuild.successor import Successor
 from streamapp.settings import Settings
-from streamapp.sinks import indices
 from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import BY_NAME
 
 USERS, KNOWN = BY_NAME["user_search"], BY_NAME["known_faces_index"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture
@@ -41,12 +32,6 @@ async def pool(url: str) -> AsyncIterator[Pool]:
     await pool.execute("TRUNCATE es_outbox, es_targets")
     yield pool
     await pool.close()
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 from sinks_support import (
     backend_media,
     backend_post,
-    database,
     fresh_pool,
     insights,
     media_changed,
@@ -31,12 +29,6 @@ from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 TWO = (POST_SEARCH, MEDIA_SEARCH)
 HOUR = 3600.0
 WAIT = "SELECT extract(epoch FROM next_attempt - now())::float FROM awaiting"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,20 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from sinks_support import backend_post, database, fresh_pool, insights, media_changed, post_changed, view
+from sinks_support import backend_post, fresh_pool, insights, media_changed, post_changed, view
 
 from streamapp.sinks.database import Pool
 from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import FEED, MEDIA_SEARCH, POST_SEARCH
 
 ZERO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

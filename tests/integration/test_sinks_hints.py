@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from documents_support import Dead, assert_equal_to_rows, change, get, own_indices, put, put_many, running, waiting
 from elasticsearch import AsyncElasticsearch
-from sinks_support import database, until
+from sinks_support import until
 
 from streamapp.contracts import read
 from streamapp.contracts.records import SyncRequest
@@ -26,12 +25,6 @@ from streamapp.sinks.indices import BY_NAME, INDICES, Index
 
 every_index = pytest.mark.parametrize("index", INDICES.values(), ids=list(BY_NAME))
 MEDIA, POSTS, USERS = BY_NAME["media_search"], BY_NAME["post_search"], BY_NAME["user_search"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture
@@ -50,12 +43,6 @@ async def without_triggers(pool: Pool) -> AsyncIterator[None]:
     yield
     for table in INDICES:
         await pool.execute(f"ALTER TABLE {table} ENABLE TRIGGER es_outbox")
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

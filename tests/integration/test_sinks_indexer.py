@@ -10,12 +10,10 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
-import pytest_asyncio
 from documents_support import Dead, assert_equal_to_rows, get, own_indices, running, waiting
 from elasticsearch import AsyncElasticsearch
 from sinks_support import (
     backend_post,
-    database,
     fresh_pool,
     insights,
     media_changed,
@@ -37,22 +35,10 @@ from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 MEDIA, POST = indices.INDICES[MEDIA_SEARCH], indices.INDICES[POST_SEARCH]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
-
-
 @pytest.fixture
 async def pool(url: str) -> AsyncIterator[Pool]:
     async with fresh_pool(url) as pool:
         yield pool
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from documents_support import Dead, assert_equal_to_rows, change, get, own_indices, put, put_many, running, waiting
 from elasticsearch import AsyncElasticsearch, ConnectionTimeout
-from sinks_support import database, until
+from sinks_support import until
 
 from streamapp.rebuild.documents import rebuild
 from streamapp.rebuild.successor import Successor
@@ -27,12 +26,6 @@ MEDIA, POSTS, USERS = BY_NAME["media_search"], BY_NAME["post_search"], BY_NAME["
 FACES = BY_NAME["face_search"]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
-
-
 @pytest.fixture
 async def pool(url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(url, max_size=10)
@@ -40,12 +33,6 @@ async def pool(url: str) -> AsyncIterator[Pool]:
     await pool.execute("TRUNCATE es_outbox")
     yield pool
     await pool.close()
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from read_model_documents import DOCUMENTS
 from sinks_support import Connection, backend_post, database, fresh_pool, insights, view, whole
 
@@ -19,12 +18,6 @@ from streamapp.sinks.postgres import ReadModels
 
 GOOD = str([0.5] * 512)
 WRONG = ("", "null", "[]", "[0.1, 0.2]", "{}", f"{[0.5] * 513}", f"{[0] * 17_000}", '["a"]', "[NaN, 1]", "[1e40]")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
-from sinks_support import backend_post, database, fresh_pool, insights, media_changed, post_deleted, view, whole
+from sinks_support import backend_post, fresh_pool, insights, media_changed, post_deleted, view, whole
 
 from streamapp.events import MediaChanged
 from streamapp.sinks.database import Pool
@@ -25,12 +23,6 @@ from streamapp.sinks.readmodels import (
 
 WITH_POST = (MEDIA_SEARCH, MEDIA_INSIGHTS, FACE_SEARCH, RECOMMENDATIONS, FEED)
 OF_MEDIA = (*WITH_POST, DETECTED_FACES)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

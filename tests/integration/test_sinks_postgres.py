@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 from sinks_support import (
     backend_post,
@@ -32,12 +31,6 @@ from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 
 TWO = (POST_SEARCH, MEDIA_SEARCH)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

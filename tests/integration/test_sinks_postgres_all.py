@@ -9,11 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 from sinks_support import (
     backend_post,
-    database,
     face,
     fresh_pool,
     insights,
@@ -40,12 +38,6 @@ from streamapp.sinks.readmodels import (
     RECOMMENDATIONS,
     USER_SEARCH,
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 from documents_support import Dead, assert_equal_to_rows, change, own_indices, put, put_many, running, waiting
 from elasticsearch import ApiError, AsyncElasticsearch
-from sinks_support import database, until
+from sinks_support import until
 
 from streamapp.cli.migrate import migrate_all
 from streamapp.settings import get_settings
@@ -23,12 +22,6 @@ from streamapp.sinks.provision import ensure, generations
 from streamapp.sinks.search import Query, find
 
 MEDIA, USERS = BY_NAME["media_search"], BY_NAME["user_search"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture
@@ -45,12 +38,6 @@ async def connection(url: str) -> AsyncIterator[provision.Connection]:
     connection = await asyncpg.connect(url)
     yield connection
     await connection.close()
-
-
-@pytest.fixture
-async def client(servers: Any) -> AsyncIterator[AsyncElasticsearch]:
-    async with indices.connect(servers.elasticsearch_url) as client:
-        yield client
 
 
 @pytest.fixture

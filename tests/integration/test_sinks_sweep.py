@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sinks_support import (
     backend_media,
     backend_post,
-    database,
     fresh_pool,
     insights,
     media_changed,
@@ -40,12 +38,6 @@ from streamapp.sinks.readmodels import (
 
 FACE = str([0.5] * 1024)
 OF_MEDIA = (MEDIA_SEARCH, FACE_SEARCH, RECOMMENDATIONS, FEED, MEDIA_INSIGHTS, DETECTED_FACES)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

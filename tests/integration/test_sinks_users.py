@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sinks_support import backend_post, database, fresh_pool, insights, media_changed, view, whole
 
 from streamapp.errors import Unavailable
@@ -26,12 +25,6 @@ from streamapp.sinks.readmodels import (
 )
 
 FACE = str([0.5] * 1024)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from sinks_support import (
     backend_post,
     database,
@@ -35,12 +34,6 @@ from streamapp.sinks.readmodels import (
 )
 
 TWO = (POST_SEARCH, MEDIA_SEARCH)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture

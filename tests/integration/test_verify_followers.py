@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-import pytest_asyncio
-from sinks_support import backend_post, database, fresh_pool, insights, view, whole
+from sinks_support import backend_post, fresh_pool, insights, view, whole
 
 from streamapp.sinks.database import Pool
 from streamapp.sinks.postgres import ReadModels
 from streamapp.sinks.readmodels import FEED, MEDIA_SEARCH, TABLES, USER_SEARCH
 from streamapp.verify.findings import Findings
 from streamapp.verify.followers import Followers
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(servers: Any) -> AsyncIterator[str]:
-    async with database(servers.postgres_url) as url:
-        yield url
 
 
 @pytest.fixture
