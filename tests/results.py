@@ -34,6 +34,17 @@ async def aggregates(backend: Backend, post_id: int | str, *, count: int = 1, se
     return found
 
 
+async def whole(backend: Backend, post_id: int | str) -> Fields:
+    """The first aggregate that lacks nothing. Before it, each answer of an image that came late may give one."""
+
+    async def found() -> Fields | None:
+        given = await backend.results("post-insights-enriched", post_id)
+        return next((each for each in given if each["completeness"] == "complete"), None)
+
+    complete: Fields = await until(found, what=f"the whole aggregate of {post_id}")
+    return complete
+
+
 async def letter_of(system: System, correlation_id: str) -> dict[str, Any]:
     """The dead letter whose original has this correlation id."""
 
