@@ -198,6 +198,8 @@ class Indexer:
     ) -> tuple[list[tuple[Operation, str]], list[tuple[Operation, str]]]:
         """Those that are kept as dead letters, and those that are tried again."""
         differing = {c.alias: c.remedy for c in await check(self.client, self.prefix) if c.state == "differs"}
+        # Asked after that: of the index that a rebuild has just replaced, neither says anything any more.
+        now = await resolve(self.client, {self._alias(operation.entry) for operation, _ in rejected})
         handed_over, kept = list[tuple[Operation, str]](), list[tuple[Operation, str]]()
         for operation, error in rejected:
             if operation.entry.target == NEXT:
@@ -206,6 +208,8 @@ class Indexer:
                 self.counts["refused"] += 1
             elif (remedy := differing.get(alias := self._alias(operation.entry))) is not None:
                 kept.append((operation, f"{error}; {alias} has another definition, {remedy}"))
+            elif operation.index != now.get(alias):
+                kept.append((operation, f"{error}; {alias} stands for another index by now"))
             elif (failure := await self._hand_over(operation, error)) is not None:
                 kept.append((operation, failure))
             else:
