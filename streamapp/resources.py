@@ -30,7 +30,7 @@ from streamapp.sinks.hints import Hints
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import connect
 from streamapp.sinks.parts import database_id
-from streamapp.sinks.postgres import ReadModels
+from streamapp.sinks.postgres import ReadModels, read_models
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +90,7 @@ class Resources:
             files=self.files,
         )
         self.pool = await open_pool(settings.postgres_url)
-        self.read_models = ReadModels(
-            self.pool,
-            tables=settings.sink_tables,
-            image_width=settings.image_embedding_dim,
-            face_width=settings.face_embedding_dim,
-            feed_users=settings.feed_users,
-        )
+        self.read_models = read_models(self.pool, settings)
         self.elasticsearch = connect(settings.elasticsearch_url)
         logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # else a line for every request
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")

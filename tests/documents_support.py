@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from elasticsearch import AsyncElasticsearch, NotFoundError
 from pgvector import Vector
 
 from streamapp.sinks import documents, indices
+from streamapp.sinks.bulk import Operation, Verdict
 from streamapp.sinks.database import Pool
 from streamapp.sinks.hints import Hints
 from streamapp.sinks.indexer import Indexer
@@ -161,6 +162,19 @@ async def own_indices(client: AsyncElasticsearch, *names: str) -> AsyncIterator[
     finally:
         for name in await client.indices.get(index=f"{prefix}*"):
             await client.indices.delete(index=name)
+
+
+class Held(Indexer):
+    """Its bulk waits until it is let go, as one that a slow network holds."""
+
+    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
+        self.arrived, self.free = asyncio.Event(), asyncio.Event()
+        return self.arrived, self.free
+
+    async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
+        self.arrived.set()
+        await self.free.wait()
+        return await super()._bulk(operations)
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 from elasticsearch import AsyncElasticsearch
 from running import Servers
-from sinks_support import database
+from sinks_support import database, fresh_pool
 
 from streamapp.sinks import indices
+from streamapp.sinks.database import Pool
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -18,6 +19,13 @@ async def url(servers: Servers) -> AsyncIterator[str]:
     """A migrated database of the file's own."""
     async with database(servers.postgres_url) as url:
         yield url
+
+
+@pytest.fixture
+async def pool(url: str) -> AsyncIterator[Pool]:
+    """A pool on that database, all tables empty."""
+    async with fresh_pool(url) as pool:
+        yield pool
 
 
 @pytest.fixture

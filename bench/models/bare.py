@@ -8,13 +8,8 @@ took. `--naive` leaves torch as it is (float32, its own allocator): what one wri
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import io
-import json
-import resource
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,8 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from facenet_pytorch.models.utils.detect_face import extract_face
 from PIL import Image
 from transformers import BlipForConditionalGeneration, BlipProcessor
+
+from bench.models.loops import arguments, loop
 
 STAGES = ("decode", "clip", "colors", "faces", "captions")
 LABELS = 100  # about as many words as the vocabulary has
@@ -79,14 +76,8 @@ class Bare:
 
 def main() -> None:
     """See the module's docstring."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("models", type=Path)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(",".join(STAGES))
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--naive", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -95,18 +86,9 @@ def main() -> None:
         malloc = ctypes.CDLL(None)
         malloc.mallopt(-3, 1 << 30)
         malloc.mallopt(-1, 2**31 - 1)
-    bare, stages, raw = Bare(asked.models, getattr(torch, asked.dtype)), frozenset(asked.stages.split(",")), None
-    raw = asked.image.read_bytes()
+    bare = Bare(asked.models, getattr(torch, asked.dtype))
     with torch.inference_mode():
-        bare.run(raw, asked.batch, stages)  # warm
-        print("ready", flush=True)
-        sys.stdin.readline()
-        begin = time.perf_counter()
-        for start in range(0, asked.count, asked.batch):
-            bare.run(raw, min(asked.batch, asked.count - start), stages)
-        seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"images": asked.count, "seconds": seconds, "peak_mib": round(peak)}))
+        loop(asked, bare.run)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,9 @@ Arguments and output as those of bench.models.bare.
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import sys
-import time
-from pathlib import Path
+from functools import partial
 
+from bench.models.loops import arguments, loop
 from streamapp.engines.base import Engine
 from streamapp.engines.pixel_colors import dominant_colors
 from streamapp.engines.registry import load
@@ -35,25 +31,9 @@ def run(engine: Engine, raw: bytes, count: int, stages: frozenset[str]) -> None:
 
 def main() -> None:
     """See the module's docstring."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("models", type=Path)
-    parser.add_argument("image", type=Path)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--stages", default="clip,colors,faces,captions")
-    asked = parser.parse_args()
+    asked = arguments("clip,colors,faces,captions").parse_args()
     settings = Settings(_env_file=None, engine="models", models_dir=asked.models, model_threads=asked.threads)
-    engine, stages, raw = load(settings), frozenset(asked.stages.split(",")), asked.image.read_bytes()
-    run(engine, raw, asked.batch, stages)  # warm
-    print("ready", flush=True)
-    sys.stdin.readline()
-    begin = time.perf_counter()
-    for start in range(0, asked.count, asked.batch):
-        run(engine, raw, min(asked.batch, asked.count - start), stages)
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"images": asked.count, "seconds": seconds, "peak_mib": round(peak)}))
+    loop(asked, partial(run, load(settings)))
 
 
 if __name__ == "__main__":

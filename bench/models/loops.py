@@ -1,14 +1,47 @@
-"""Several processes of one loop at once, and what they did together."""
+"""A loop over images, several processes of it at once, and what they did together."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Run: TypeAlias = Callable[[bytes, int, frozenset[str]], None]
+"""Looks at so many copies of an image together, in those stages."""
+
+
+def arguments(stages: str) -> argparse.ArgumentParser:
+    """What every loop is told; stages: by default."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", type=Path)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stages", default=stages)
+    return parser
+
+
+def loop(asked: argparse.Namespace, run: Run) -> None:
+    """Warm up, say "ready", wait for a line, work through the images, and print what that took, for together()."""
+    stages, raw = frozenset(asked.stages.split(",")), asked.image.read_bytes()
+    run(raw, asked.batch, stages)  # warm
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin = time.perf_counter()
+    for start in range(0, asked.count, asked.batch):
+        run(raw, min(asked.batch, asked.count - start), stages)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"images": asked.count, "seconds": seconds, "peak_mib": round(peak)}))
 
 
 @dataclass(frozen=True, slots=True)

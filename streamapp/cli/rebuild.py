@@ -19,7 +19,7 @@ from streamapp.rebuild.successor import Busy, Successor
 from streamapp.settings import Settings, get_settings
 from streamapp.sinks.database import TROUBLE, Pool, open_pool
 from streamapp.sinks.indices import BY_NAME, connect
-from streamapp.sinks.postgres import ReadModels
+from streamapp.sinks.postgres import read_models
 from streamapp.verify.state import State, StateUnavailable
 
 Found: TypeAlias = tuple[bool, Any, str]
@@ -110,13 +110,7 @@ async def _rows(settings: Settings) -> Found:
     progress = Progress(ROWS)
     try:
         await state.ready()
-        models = ReadModels(
-            pool,
-            tables=settings.sink_tables,
-            image_width=settings.image_embedding_dim,
-            face_width=settings.face_embedding_dim,
-            feed_users=settings.feed_users,
-        )
+        models = read_models(pool, settings)
         written = await rows.rebuild(state, models, total=await _posts(settings), progress=progress)
     finally:
         progress.end()

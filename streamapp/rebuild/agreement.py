@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import orjson
 
 from streamapp.rebuild.successor import Successor
-from streamapp.sinks.documents import document, encode, same, select
+from streamapp.sinks.documents import document, encode, keys_present, same, select
 from streamapp.sinks.parts import database_id
+from streamapp.sinks.stored import ids, stored
 
 Document: TypeAlias = dict[str, Any]
 
@@ -37,14 +38,6 @@ class Agreement:
     documents: int
     refused: dict[int, str]
     digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class There:
-    """A document in the index."""
-
-    source: Document
-    version: int
 
 
 class Comparison:
@@ -84,8 +77,12 @@ class Comparison:
         agreed, awaited = dict[int, Document](), dict[int, int]()
         differing = list(keys)
         while True:
-            made, there = await asyncio.gather(self._made(differing), self._there(differing))
-            agreed |= {key: found.source for key, found in there.items() if self._follows(key, found, made, awaited)}
+            made, there = await asyncio.gather(
+                self._made(differing), stored(self.target.client, self.target.next, differing)
+            )
+            agreed |= {
+                key: found["_source"] for key, found in there.items() if self._follows(key, found, made, awaited)
+            }
             differing = [key for key in differing if key not in agreed and (key in made or key in there)]
             behind = await self.target.behind(differing) if differing else {}
             refused = {key: each.refused for key, each in behind.items() if each.refused is not None}
@@ -103,30 +100,22 @@ class Comparison:
             self._hash.update(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
         return len(agreed)
 
-    def _follows(self, key: int, found: There, made: Mapping[int, Document], awaited: Mapping[int, int]) -> bool:
-        return same(self.index, made.get(key), found.source) or (key in awaited and found.version >= awaited[key])
+    def _follows(
+        self, key: int, found: Mapping[str, Any], made: Mapping[int, Document], awaited: Mapping[int, int]
+    ) -> bool:
+        return same(self.index, made.get(key), found["_source"]) or (
+            key in awaited and found["_version"] >= awaited[key]
+        )
 
     async def _no_others(self) -> None:
         """Documents without a row leave, or it is told that they do not."""
-        present = f"SELECT {self.index.key} FROM {self.index.table} WHERE {self.index.key} = ANY($1::bigint[])"  # noqa: S608
-        after: list[Any] | None = None
-        while True:
-            found = await self.target.client.search(
-                index=self.target.next,
-                query={"match_all": {}},
-                size=IDS_PAGE,
-                sort=[{self.index.key: "asc"}],
-                search_after=after,
-                source=False,
-            )
-            if not (hits := found["hits"]["hits"]):
-                return
-            after = hits[-1]["sort"]
-            keys = {hit["_id"]: database_id(hit["_id"]) for hit in hits}
+        every: dict[str, Any] = {"match_all": {}}
+        async for page in ids(self.target.client, self.target.next, key=self.index.key, query=every, size=IDS_PAGE):
+            keys = {each: database_id(each) for each in page}
             if odd := [name for name, key in keys.items() if key is None]:
                 raise Disagreement(f"{self.target.next} has documents that no row can have: {_listed(odd)}")
             numbers = [key for key in keys.values() if key is not None]
-            with_row = {row[0] for row in await self.target.pool.fetch(present, numbers)}
+            with_row = {row[0] for row in await self.target.pool.fetch(keys_present(self.index), numbers)}
             if stray := [key for key in numbers if key not in with_row]:
                 await self._agree(stray)
 
@@ -139,21 +128,6 @@ class Comparison:
         vectors = {name: one.pop(name) for name in self._vectors & one.keys()}
         rest: Document = orjson.loads(encode(one))
         return rest | vectors
-
-    async def _there(self, keys: Sequence[int]) -> dict[int, There]:
-        """The documents as they are now, without the wait for a refresh, and with their vectors, for which the client
-        has no name here."""
-        answer = await self.target.client.perform_request(
-            "POST",
-            f"/{self.target.next}/_mget?_source_exclude_vectors=false",
-            headers={"content-type": "application/json", "accept": "application/json"},
-            body={"ids": [str(key) for key in keys]},
-        )
-        return {
-            int(each["_id"]): There(source=each["_source"], version=each["_version"])
-            for each in answer["docs"]
-            if each.get("found")
-        }
 
 
 def _listed(keys: Sequence[object]) -> str:

@@ -17,6 +17,7 @@ from elasticsearch import AsyncElasticsearch, NotFoundError
 from streamapp.sinks import sql
 from streamapp.sinks.database import TROUBLE, Connection, Pool
 from streamapp.sinks.indices import NEXT, REFRESH, Index, create
+from streamapp.sinks.provision import BUILDING, generations
 
 SEEDED_AT_ONCE = 5000  # rows
 LOCK_TIMEOUT = "5s"
@@ -57,8 +58,7 @@ class Successor:
     async def alone(self) -> AsyncIterator[None]:
         """Nobody else builds this index meanwhile. The lock ends with the process. Raises Busy."""
         async with self.pool.acquire() as connection:
-            number = "hashtext($1 || ' is rebuilt')"
-            if not await connection.fetchval(f"SELECT pg_try_advisory_lock({number})", self.index.table):
+            if not await connection.fetchval(f"SELECT pg_try_advisory_lock({BUILDING})", self.index.table):
                 raise Busy(f"{self.alias} is being rebuilt by another process")
             self._lock = connection
             try:
@@ -66,7 +66,7 @@ class Successor:
             finally:
                 self._lock = None
                 with suppress(*TROUBLE):  # the lock has ended with its connection
-                    await connection.execute(f"SELECT pg_advisory_unlock({number})", self.index.table)
+                    await connection.execute(f"SELECT pg_advisory_unlock({BUILDING})", self.index.table)
 
     async def begin(self) -> tuple[str, bool]:
         """The name of the index that is built, and whether that had been begun before. Raises Busy."""
@@ -188,9 +188,7 @@ class Successor:
 
     async def generations(self) -> dict[int, str]:
         """The indices there are, by their number."""
-        found = await self.client.indices.get_alias(index=f"{self.alias}-v*")
-        numbers = {self.index.generation(self.prefix, name): name for name in found}
-        return {number: name for number, name in sorted(numbers.items()) if number is not None}
+        return await generations(self.client, self.index, self.prefix)
 
     async def _later(self) -> list[str]:
         """The generations after the one that is searched; none where none is."""

@@ -66,6 +66,11 @@ def document(index: Index, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def keys_present(index: Index) -> str:
+    """SQL: those of an array of keys that have a row."""
+    return f"SELECT {index.key} FROM {index.table} WHERE {index.key} = ANY($1::bigint[])"  # noqa: S608
+
+
 def same(index: Index, one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two documents (None: there is none) are equal. An index gives vectors back to 1e-5: it keeps their
     direction and length apart."""

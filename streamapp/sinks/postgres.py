@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from streamapp.events import Change
+from streamapp.settings import Settings
 from streamapp.sinks.awaiting import AwaitedRow, Awaiting
 from streamapp.sinks.database import DATA_ERRORS, TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
@@ -242,6 +243,17 @@ class ReadModels:
                 return Outcome(awaiting=1)
             await self._awaiting.refuse(connection, [(piece, str(error))])
         return Outcome(refused=[(piece.source, str(error))])
+
+
+def read_models(pool: Pool, settings: Settings) -> ReadModels:
+    """As the settings say."""
+    return ReadModels(
+        pool,
+        tables=settings.sink_tables,
+        image_width=settings.image_embedding_dim,
+        face_width=settings.face_embedding_dim,
+        feed_users=settings.feed_users,
+    )
 
 
 # Where the row is that another one refers to: of the backend, and gone after we had read it, or not there yet.

@@ -19,6 +19,7 @@ ENTERED_AT_ONCE = 1000  # rows
 LOCK_TIMEOUT = "500ms"
 PATIENCE = 60.0  # seconds that somebody may be writing the same rows, or building the same index
 PAUSE = 0.2
+BUILDING = "hashtext($1 || ' is rebuilt')"  # the lock of whoever makes a generation of an index, by its table ($1)
 
 
 async def ensure(connection: Connection, client: AsyncElasticsearch, prefix: str = "") -> list[Checked]:
@@ -38,8 +39,7 @@ async def ensure(connection: Connection, client: AsyncElasticsearch, prefix: str
 
 async def _make(connection: Connection, client: AsyncElasticsearch, missing: Checked, prefix: str) -> Checked:
     index = missing.index
-    lock = "hashtext($1 || ' is rebuilt')"  # of whoever rebuilds it: two must not make the same generation
-    await _patiently(connection, index, f"SELECT pg_advisory_lock({lock})", index.table)
+    await _patiently(connection, index, f"SELECT pg_advisory_lock({BUILDING})", index.table)
     try:
         if (found := next(c for c in await check(client, prefix) if c.index is index)).state != "missing":
             return found
@@ -47,7 +47,7 @@ async def _make(connection: Connection, client: AsyncElasticsearch, missing: Che
         number = max(await generations(client, index, prefix), default=0) + 1
         created = await create(client, index, index.concrete(prefix, number), alias=missing.alias)
     finally:
-        await connection.execute(f"SELECT pg_advisory_unlock({lock})", index.table)
+        await connection.execute(f"SELECT pg_advisory_unlock({BUILDING})", index.table)
     return Checked(index, missing.alias, "created") if created else missing
 
 

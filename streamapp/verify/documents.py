@@ -12,9 +12,10 @@ from elasticsearch import AsyncElasticsearch
 
 from streamapp.sinks import sql
 from streamapp.sinks.database import Pool
-from streamapp.sinks.documents import document, encode, select
+from streamapp.sinks.documents import document, encode, keys_present, select
 from streamapp.sinks.indices import Index
 from streamapp.sinks.parts import database_id
+from streamapp.sinks.stored import ids, stored
 from streamapp.verify.findings import Difference, Findings, Kind, ids_of
 from streamapp.verify.looks import look_again
 from streamapp.verify.rejections import Rejections
@@ -55,8 +56,8 @@ class Documents:
             findings.add(await look_again(self._look, keys, wait=self.wait))
         if post is not None and not says_post:
             return findings  # which documents are of the post only their rows say
-        async for ids in self._ids(post):
-            numbers = {each: database_id(each) for each in ids}
+        async for page in self._ids(post):
+            numbers = {each: database_id(each) for each in page}
             for other in (each for each, number in numbers.items() if number is None):
                 reason = f"no row has the key {other!r}"
                 findings.differences.append(Difference(kind="extra", where=f"document {self.alias}", expected=reason))
@@ -73,27 +74,13 @@ class Documents:
             yield [row[0] for row in page]
             last = page[-1][0]
 
-    async def _ids(self, post: int | None) -> AsyncIterator[list[str]]:
-        """Ids of documents, by search, which sees what is older than a second."""
+    def _ids(self, post: int | None) -> AsyncIterator[list[str]]:
         query = {"match_all": {}} if post is None else {"term": {"post_id": post}}
-        after: list[Any] | None = None
-        while True:
-            found = await self.client.search(
-                index=self.alias,
-                query=query,
-                size=PAGE,
-                sort=[{self.index.key: "asc"}],
-                search_after=after,
-                source=False,
-            )
-            if not (hits := found["hits"]["hits"]):
-                return
-            yield [hit["_id"] for hit in hits]
-            after = hits[-1]["sort"]
+        return ids(self.client, self.alias, key=self.index.key, query=query, size=PAGE)
 
     async def _look(self, keys: Sequence[int]) -> dict[int, Findings]:
         rows = {row[self.index.key]: dict(row) for row in await self.pool.fetch(select(self.index), keys)}
-        indexed = await self._indexed(keys)
+        indexed = await stored(self.client, self.alias, keys)
         found = {key: Findings() for key in keys}
         for key, findings in found.items():
             made = orjson.loads(encode(document(self.index, rows[key]))) if key in rows else None
@@ -110,17 +97,6 @@ class Documents:
                 elif (error := await self.rejections.of(self.index.table, key, after=version)) is not None:
                     found[key].differences = [_because(found[key], "rejected", error)]
         return found
-
-    async def _indexed(self, keys: Sequence[int]) -> dict[int, Mapping[str, Any]]:
-        """The documents as they are now, without the wait for a refresh. Vectors are left out unless asked for, and
-        the client's mget has no name for that."""
-        answer = await self.client.perform_request(
-            "POST",
-            f"/{self.alias}/_mget?_source_exclude_vectors=false",
-            headers={"content-type": "application/json", "accept": "application/json"},
-            body={"ids": [str(key) for key in keys]},
-        )
-        return {int(each["_id"]): each for each in answer["docs"] if each.get("found")}
 
 
 def different(
@@ -162,8 +138,3 @@ def keys_after(index: Index, *, of_post: bool) -> str:
     """Keys of rows after one, in their order; of_post: those of one post."""
     only = " AND post_id = $3" if of_post else ""
     return f"SELECT {index.key} FROM {index.table} WHERE {index.key} > $1{only} ORDER BY 1 LIMIT $2"  # noqa: S608
-
-
-def keys_present(index: Index) -> str:
-    """Those of an array of keys that have a row."""
-    return f"SELECT {index.key} FROM {index.table} WHERE {index.key} = ANY($1::bigint[])"  # noqa: S608

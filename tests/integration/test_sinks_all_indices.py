@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from documents_support import (
     Dead,
+    Held,
     as_given,
     assert_equal_to_rows,
     change,
@@ -174,19 +175,6 @@ async def test_deleted_and_inserted_again_by_two_transactions(
     assert await waiting(pool) == 0
     assert await get(client, prefix, index) is not None
     await assert_equal_to_rows(pool, client, prefix, index)
-
-
-class Held(Indexer):
-    """Its bulk waits until it is let go, as one that a slow network holds."""
-
-    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
-        self.arrived, self.free = asyncio.Event(), asyncio.Event()
-        return self.arrived, self.free
-
-    async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
-        self.arrived.set()
-        await self.free.wait()
-        return await super()._bulk(operations)
 
 
 @every_index

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from msgspec.structs import replace
 from sinks_support import (
     backend_media,
     backend_post,
-    fresh_pool,
     insights,
     media_changed,
     post_deleted,
@@ -29,12 +27,6 @@ from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 TWO = (POST_SEARCH, MEDIA_SEARCH)
 HOUR = 3600.0
 WAIT = "SELECT extract(epoch FROM next_attempt - now())::float FROM awaiting"
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sinks_support import backend_post, fresh_pool, insights, media_changed, post_changed, view
+from sinks_support import backend_post, insights, media_changed, post_changed, view
 
 from streamapp.sinks.database import Pool
 from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import FEED, MEDIA_SEARCH, POST_SEARCH
 
 ZERO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

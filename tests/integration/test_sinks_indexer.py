@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
-from documents_support import Dead, assert_equal_to_rows, get, own_indices, running, waiting
+from documents_support import Dead, Held, assert_equal_to_rows, get, own_indices, running, waiting
 from elasticsearch import AsyncElasticsearch
 from sinks_support import (
     backend_post,
@@ -25,7 +25,6 @@ from sinks_support import (
 
 import stack
 from streamapp.sinks import indices
-from streamapp.sinks.bulk import Operation, Verdict
 from streamapp.sinks.database import Pool
 from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.postgres import ReadModels
@@ -33,12 +32,6 @@ from streamapp.sinks.provision import ensure
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 
 MEDIA, POST = indices.INDICES[MEDIA_SEARCH], indices.INDICES[POST_SEARCH]
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture
@@ -164,19 +157,6 @@ async def test_a_writer_that_takes_its_time_is_not_waited_for(pool: Pool, indexe
         async with asyncio.timeout(10):
             assert await indexer.step() == 1
     assert await indexer.step() == 1
-
-
-class Held(Indexer):
-    """Its first bulk waits until it is let go, as one that a slow network holds."""
-
-    def hold(self) -> tuple[asyncio.Event, asyncio.Event]:
-        self.arrived, self.free = asyncio.Event(), asyncio.Event()
-        return self.arrived, self.free
-
-    async def _bulk(self, operations: Sequence[Operation]) -> list[tuple[Verdict, str]]:
-        self.arrived.set()
-        await self.free.wait()
-        return await super()._bulk(operations)
 
 
 async def test_a_change_during_the_bulk_is_indexed_next(

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from read_model_documents import DOCUMENTS
-from sinks_support import Connection, backend_post, database, fresh_pool, insights, view, whole
+from sinks_support import Connection, backend_post, database, insights, view, whole
 
 from streamapp.sinks import sql
 from streamapp.sinks.database import Pool
@@ -18,12 +18,6 @@ from streamapp.sinks.postgres import ReadModels
 
 GOOD = str([0.5] * 512)
 WRONG = ("", "null", "[]", "[0.1, 0.2]", "{}", f"{[0.5] * 513}", f"{[0] * 17_000}", '["a"]', "[NaN, 1]", "[1e40]")
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

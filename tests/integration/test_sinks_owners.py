@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from msgspec.structs import replace
 from sinks_support import backend_post, fresh_pool, insights, media_changed, post_deleted, view, whole
@@ -23,12 +21,6 @@ from streamapp.sinks.readmodels import (
 
 WITH_POST = (MEDIA_SEARCH, MEDIA_INSIGHTS, FACE_SEARCH, RECOMMENDATIONS, FEED)
 OF_MEDIA = (*WITH_POST, DETECTED_FACES)
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -13,7 +12,6 @@ from msgspec.structs import replace
 from sinks_support import (
     backend_post,
     database,
-    fresh_pool,
     insights,
     media_changed,
     post_changed,
@@ -31,12 +29,6 @@ from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH
 
 TWO = (POST_SEARCH, MEDIA_SEARCH)
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from sinks_support import (
     backend_post,
     face,
-    fresh_pool,
     insights,
     media_changed,
     post_changed,
@@ -38,12 +37,6 @@ from streamapp.sinks.readmodels import (
     RECOMMENDATIONS,
     USER_SEARCH,
 )
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

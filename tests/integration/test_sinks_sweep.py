@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sinks_support import (
     backend_media,
     backend_post,
-    fresh_pool,
     insights,
     media_changed,
     post_changed,
@@ -38,12 +36,6 @@ from streamapp.sinks.readmodels import (
 
 FACE = str([0.5] * 1024)
 OF_MEDIA = (MEDIA_SEARCH, FACE_SEARCH, RECOMMENDATIONS, FEED, MEDIA_INSIGHTS, DETECTED_FACES)
-
-
-@pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
 
 
 @pytest.fixture

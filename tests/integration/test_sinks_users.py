@@ -28,12 +28,6 @@ FACE = str([0.5] * 1024)
 
 
 @pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
-    async with fresh_pool(url) as pool:
-        yield pool
-
-
-@pytest.fixture
 async def models(pool: Pool) -> ReadModels:
     return ReadModels(pool)
 
