@@ -23,7 +23,8 @@ import samples
 from bench import pipeline
 from demo.backend import Backend
 from streamapp.engines.pixel import Pixel
-from streamapp.events import Answered, Event, Insight, Kind, Registered, Task, Triggered, encode
+from streamapp.events import Answered, Event, Registered, Task, Triggered, encode
+from streamapp.insights import Insight, Kind
 from streamapp.media.image import decode
 from streamapp.posts.fold import fold
 from streamapp.posts.policy import Policy

@@ -19,15 +19,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import numpy as np
 
-from streamapp.events import (
-    Change,
+from streamapp.events import Change, MediaChanged, MediaView
+from streamapp.insights import (
     Face,
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
     Label,
-    MediaChanged,
-    MediaView,
     Moderation,
     SceneRecognition,
     Tagging,

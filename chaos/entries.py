@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
-from streamapp.events import SERVICES
+from streamapp.insights import SERVICES
 from streamapp.posts.clock import newer
 
 Fields: TypeAlias = Mapping[str, str]

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streamapp.errors import Unavailable
-from streamapp.events import Kind
+from streamapp.insights import Kind
 from streamapp.names import TASKS
 from streamapp.settings import Settings
 

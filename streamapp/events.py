@@ -6,82 +6,11 @@ times are milliseconds since the epoch, vectors are little-endian float32 bytes 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
-Service: TypeAlias = Literal[
-    "moderation", "tagging", "scene_recognition", "image_captioning", "image_embedding", "face_detection"
-]
-SERVICES: tuple[Service, ...] = get_args(Service)
-
-Kind: TypeAlias = Literal["vision", "captions", "faces"]
-KINDS: dict[Kind, tuple[Service, ...]] = {
-    "vision": ("moderation", "tagging", "scene_recognition", "image_embedding"),
-    "captions": ("image_captioning",),
-    "faces": ("face_detection",),
-}
-"""Which services one look at an image answers together: one task, one topic, one agent."""
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of everything that travels."""
-
-
-class Label(msgspec.Struct, frozen=True, array_like=True):
-    """A word and how sure the engine is of it, 0..1."""
-
-    name: str
-    score: float
-
-
-class Face(Record, frozen=True):
-    """A face in the upright image: box in its pixels, the vector None where it could not be embedded."""
-
-    bbox: tuple[int, int, int, int]  # x, y, width, height
-    confidence: float
-    quality: float | None = None
-    embedding: bytes | None = None
-
-
-class Moderation(Record, tag_field="service", tag="moderation", frozen=True):
-    is_safe: bool
-    confidence: float  # how sure of is_safe, 0..1
-    scores: tuple[Label, ...] = ()
-
-
-class Tagging(Record, tag_field="service", tag="tagging", frozen=True):
-    tags: tuple[Label, ...]
-
-
-class SceneRecognition(Record, tag_field="service", tag="scene_recognition", frozen=True):
-    scenes: tuple[Label, ...]
-    colors: tuple[str, ...] = ()  # "#RRGGBB", most frequent first
-
-
-class ImageCaptioning(Record, tag_field="service", tag="image_captioning", frozen=True):
-    caption: str
-
-
-class ImageEmbedding(Record, tag_field="service", tag="image_embedding", frozen=True):
-    vector: bytes
-
-
-class FaceDetection(Record, tag_field="service", tag="face_detection", frozen=True):
-    width: int  # of the image the boxes are in
-    height: int
-    faces: tuple[Face, ...] = ()
-
-
-Insight: TypeAlias = Moderation | Tagging | SceneRecognition | ImageCaptioning | ImageEmbedding | FaceDetection
-
-
-def service_of(insight: Insight) -> Service:
-    """The service that gives this kind of answer."""
-    tag = insight.__struct_config__.tag
-    assert tag in SERVICES
-    return tag
-
+from streamapp.insights import Insight, Kind, Record, Service
 
 # --- facts: the topic post-events, key = post id -------------------------------------------------------------------
 
@@ -155,10 +84,42 @@ class Ticked(Record, tag="ticked", frozen=True):
     behind: tuple[Kind, ...] = ()
 
 
-Event: TypeAlias = Registered | Triggered | Updated | Answered | Failed | Ticked
+class Match(Record, frozen=True):
+    """Who a face is, or may be. `confidence` is the cosine of the two faces, rounded (faces/matching.py)."""
+
+    face: int  # index in the detection
+    user_id: str
+    username: str
+    confidence: float
+    status: Literal["IDENTIFIED", "SUGGESTED"]
+    since: int = 0  # the version of the known faces since which it is so; the state knows it
 
 
-# --- work: the topics vision-tasks, caption-tasks, face-tasks, key = media id --------------------------------------
+class Recognised(Record, tag="recognised", frozen=True):
+    """The faces of a media were compared with the known faces of a version; faces without a match are nobody's."""
+
+    post_id: str
+    media_id: str
+    generation: str
+    known: int
+    at: int
+    matches: tuple[Match, ...] = ()
+
+
+class Recheck(Record, tag="recheck", frozen=True):
+    """Known faces that concern a media have changed, the last one in version `known`: its faces are to be compared
+    again, unless they were with that version or a later one."""
+
+    post_id: str
+    media_id: str
+    known: int
+    at: int
+
+
+Event: TypeAlias = Registered | Triggered | Updated | Answered | Failed | Ticked | Recognised | Recheck
+
+
+# --- work: the topics vision-tasks, caption-tasks, face-tasks, recognition-tasks, key = media id -------------------
 
 
 class Task(Record, frozen=True):
@@ -173,7 +134,24 @@ class Task(Record, frozen=True):
     services: tuple[Service, ...]
 
 
+class Recognise(Record, frozen=True):
+    """Compare the faces of a media with the known faces. `faces`: their vectors by index, None where there is none."""
+
+    post_id: str
+    media_id: str
+    generation: str
+    faces: tuple[bytes | None, ...]
+
+
 # --- what became of a post: the topic post-changes, key = post id --------------------------------------------------
+
+
+class Recognition(Record, frozen=True):
+    """Who is on a media, as of a version of the known faces."""
+
+    known: int
+    at: int
+    matches: tuple[Match, ...] = ()
 
 
 class MediaView(Record, frozen=True):
@@ -184,7 +162,7 @@ class MediaView(Record, frozen=True):
     generation: str
     correlation_id: str
     insights: tuple[Insight, ...] = ()
-    models: dict[str, str] = {}  # service -> model
+    models: dict[str, str] = msgspec.field(default_factory=dict)  # service -> model
     missing: tuple[Service, ...] = ()  # unanswered, failed ones included
     failed: tuple[Service, ...] = ()  # failed for good
     position: int | None = None
@@ -192,6 +170,7 @@ class MediaView(Record, frozen=True):
     job_id: str | None = None
     at: int = 0  # of the latest fact in it
     unsafe: bool = False  # the backend holds it unsafe, whatever moderation says
+    recognition: Recognition | None = None  # None: its faces were not compared with the known ones yet
 
 
 class Missing(Record, frozen=True):
@@ -224,7 +203,8 @@ class Summary(Record, frozen=True):
 
 class MediaChanged(Record, tag="media", frozen=True):
     """A media has a new state. `answered` are the services this fact answered, `closed` that no more is awaited,
-    `removed` that it is no longer of the post."""
+    `removed` that it is no longer of the post, `recognised` the version of the known faces that changed who is on it
+    (0: it is not for that)."""
 
     post_id: str
     revision: int
@@ -232,6 +212,7 @@ class MediaChanged(Record, tag="media", frozen=True):
     answered: tuple[Service, ...] = ()
     closed: bool = False
     removed: bool = False
+    recognised: int = 0
 
 
 class PostChanged(Record, tag="post", frozen=True):
@@ -278,6 +259,7 @@ Change: TypeAlias = MediaChanged | PostChanged | ServiceFailed | PostDeleted
 _encoder = msgspec.json.Encoder(order="deterministic")
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _tasks: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)
+_recognise: msgspec.json.Decoder[Recognise] = msgspec.json.Decoder(Recognise)
 _changes: msgspec.json.Decoder[Change] = msgspec.json.Decoder(Change)
 
 
@@ -294,6 +276,11 @@ def decode_event(raw: bytes) -> Event:
 def decode_task(raw: bytes) -> Task:
     """The task in raw. Raises msgspec.DecodeError or msgspec.ValidationError."""
     return _tasks.decode(raw)
+
+
+def decode_recognise(raw: bytes) -> Recognise:
+    """The task in raw. Raises msgspec.DecodeError or msgspec.ValidationError."""
+    return _recognise.decode(raw)
 
 
 def decode_change(raw: bytes) -> Change:

@@ -15,15 +15,22 @@ from elasticsearch import AsyncElasticsearch
 from streamapp.backlog import Backlog
 from streamapp.batches import Batches
 from streamapp.dead_letters import cut, dead_letter_headers
+from streamapp.delivery import TROUBLE
 from streamapp.engines.base import Engine
 from streamapp.engines.batching import Looks, Threads
 from streamapp.engines.registry import load
 from streamapp.errors import Unavailable
-from streamapp.events import Change
+from streamapp.events import Change, Recheck, encode
+from streamapp.faces.corrections import Corrections
+from streamapp.faces.enrolment import Demands
+from streamapp.faces.matching import Thresholds
+from streamapp.faces.profiles import Profiles
+from streamapp.faces.store import KnownFaces
 from streamapp.media.cache import Pictures
 from streamapp.media.fetch import Fetcher
 from streamapp.media.files import Files
-from streamapp.names import DEAD_LETTERS
+from streamapp.media.image import Picture, decode
+from streamapp.names import DEAD_LETTERS, POST_EVENTS
 from streamapp.settings import Settings
 from streamapp.sinks.database import open_pool
 from streamapp.sinks.hints import Hints
@@ -31,6 +38,7 @@ from streamapp.sinks.indexer import Indexer
 from streamapp.sinks.indices import connect
 from streamapp.sinks.parts import database_id
 from streamapp.sinks.postgres import ReadModels, read_models
+from streamapp.sinks.statements import Statements
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +61,9 @@ class Resources:
     indexer: Indexer
     hints: Hints
     backlog: Backlog
+    known_faces: KnownFaces
+    corrections: Corrections
+    profiles: Profiles
     elasticsearch: AsyncElasticsearch
 
     def __init__(self, settings: Settings) -> None:
@@ -91,6 +102,7 @@ class Resources:
         )
         self.pool = await open_pool(settings.postgres_url)
         self.read_models = read_models(self.pool, settings)
+        self._open_faces(app)
         self.elasticsearch = connect(settings.elasticsearch_url)
         logging.getLogger("elastic_transport").setLevel(logging.WARNING)  # else a line for every request
         self._dead_letters = app.topic(DEAD_LETTERS, key_serializer="raw", value_serializer="raw")
@@ -104,7 +116,41 @@ class Resources:
             asyncio.create_task(self._keep("hints", self.hints.run), name="hints"),
             asyncio.create_task(self._keep("awaiting", self._retry_awaiting), name="awaiting"),
             asyncio.create_task(self._keep("tending", self._tend), name="tending"),
+            asyncio.create_task(self._keep("corrections", self.corrections.run), name="corrections"),
         ]
+
+    def _open_faces(self, app: Any) -> None:
+        settings, send = self.settings, Statements()
+        thresholds = Thresholds(identified=settings.face_identified, suggested=settings.face_suggested)
+        self.known_faces = KnownFaces(
+            self.pool,
+            send=send,
+            rows=self.read_models.sweep.faces,
+            thresholds=thresholds,
+            width=settings.face_embedding_dim,
+        )
+        self._post_events = app.topic(POST_EVENTS, key_serializer="raw", value_serializer="raw")
+        self.corrections = Corrections(self.pool, send=send, thresholds=thresholds, tell=self._tell)
+        self.profiles = Profiles(
+            fetch=self.fetcher.fetch,
+            decode=self._decode,
+            looks=self.faces,
+            store=self.known_faces,
+            demands=Demands(min_side=settings.enrol_min_side, min_quality=settings.enrol_min_quality),
+            attempts=settings.attempts,
+            retry=settings.retry_seconds,
+        )
+
+    async def _decode(self, raw: bytes) -> Picture:
+        limits = {"max_pixels": self.settings.fetch_max_pixels, "min_side": self.settings.decode_min_side}
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, partial(decode, raw, **limits))
+
+    async def _tell(self, facts: Sequence[Recheck]) -> None:
+        try:
+            sent = [await self._post_events.send(key=fact.post_id.encode(), value=encode(fact)) for fact in facts]
+            await asyncio.gather(*sent)
+        except TROUBLE as exc:
+            raise Unavailable(f"Kafka: {exc!r}") from exc
 
     def _part(self, settings: Settings) -> None:
         """Give each family of services its batches."""

@@ -223,11 +223,17 @@ class Settings(BaseSettings):
 
     image_embedding_dim: int = Field(512, ge=1, description="Width of image vectors.")
     face_embedding_dim: int = Field(1024, ge=1, description="Width of face vectors.")
-    face_identified: float = Field(
-        0.85, ge=-1, le=1, description="Not in use yet: raw cosine from which a face is identified."
+    face_identified: float = Field(0.85, ge=-1, le=1, description="Raw cosine from which a face is identified.")
+    face_suggested: float = Field(0.70, ge=-1, le=1, description="Raw cosine from which a user is suggested.")
+    enrol_min_side: int = Field(
+        80, ge=1, description="Pixels that the shorter side of a face must have in a profile picture to be enrolled."
     )
-    face_suggested: float = Field(
-        0.70, ge=-1, le=1, description="Not in use yet: raw cosine from which a user is suggested."
+    enrol_min_quality: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Quality that a face must have to be enrolled: how sure the engine is of it, times the worst of "
+        "size, sharpness and frontality.",
     )
 
     sink_tables: Annotated[CommaList, AfterValidator(_sound_tables)] = Field(

@@ -12,22 +12,17 @@ from urllib.parse import urlsplit
 import asyncpg
 import numpy as np
 
-from streamapp.events import (
+from streamapp.events import Change, MediaChanged, MediaView, PostChanged, PostDeleted, Summary
+from streamapp.insights import (
     SERVICES,
-    Change,
     Face,
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
     Insight,
     Label,
-    MediaChanged,
-    MediaView,
     Moderation,
-    PostChanged,
-    PostDeleted,
     SceneRecognition,
-    Summary,
     Tagging,
     service_of,
 )

@@ -40,7 +40,7 @@ from streamapp.engines.pixel import Pixel
 from streamapp.engines.tensors import Fit
 from streamapp.engines.torch_runtime import Runtime
 from streamapp.engines.weights import MODELS
-from streamapp.events import Label
+from streamapp.insights import Label
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

@@ -78,11 +78,22 @@ SELECT post_id FROM read_model_media_search WHERE detected_user_ids && $1::bigin
 UNION
 SELECT post_id FROM read_model_media_search WHERE identified_user_ids && $1::bigint[]
 UNION
-SELECT post_id FROM read_model_face_search WHERE identified_user_id = ANY($1::bigint[])
+SELECT post_id FROM read_model_face_search
+WHERE identified_user_id = ANY($1::bigint[]) OR suggested_user_id = ANY($1::bigint[])
 UNION
 SELECT i.post_id FROM media_detected_faces f
 JOIN media_ai_insights i ON i.media_id = f.media_id
 WHERE f.identified_user_id = ANY($1::bigint[]) OR f.suggested_user_id = ANY($1::bigint[])
+
+-- leave_enrolments --
+-- A picture that was asked for before does not enrol them again.
+WITH gone AS (
+    UPDATE enrolments SET clock = greatest(clock, ((extract(epoch FROM clock_timestamp()) * 1000)::bigint) << 20),
+        sha256 = NULL, model = NULL, url = NULL, embedding = NULL, quality = NULL, written = true, suspended = false
+    WHERE user_id = ANY($1::bigint[]) AND embedding IS NOT NULL
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 
 -- leave_read_model_user_search --
 WITH gone AS (DELETE FROM read_model_user_search WHERE user_id = ANY($1::bigint[]) RETURNING 1)
@@ -104,9 +115,9 @@ SELECT count(*) FROM gone
 -- Their face on other people's images is a face again, nobody's.
 WITH changed AS (
     UPDATE read_model_face_search
-    SET identified_user_id = NULL, identified_username = NULL, match_confidence = NULL,
+    SET identified_user_id = NULL, identified_username = NULL, suggested_user_id = NULL, match_confidence = NULL,
         identification_status = 'UNKNOWN'
-    WHERE identified_user_id = ANY($1::bigint[])
+    WHERE identified_user_id = ANY($1::bigint[]) OR suggested_user_id = ANY($1::bigint[])
     RETURNING 1
 )
 SELECT count(*) FROM changed

@@ -1,5 +1,29 @@
 """The agents: thin, each one lane. Importing this package registers them."""
 
-from streamapp.agents import captions, faces, ingest, posts, publish, sink, sync, ticker, vision
+from streamapp.agents import (
+    captions,
+    faces,
+    ingest,
+    posts,
+    profiles,
+    publish,
+    recognition,
+    sink,
+    sync,
+    ticker,
+    vision,
+)
 
-__all__ = ["captions", "faces", "ingest", "posts", "publish", "sink", "sync", "ticker", "vision"]
+__all__ = [
+    "captions",
+    "faces",
+    "ingest",
+    "posts",
+    "profiles",
+    "publish",
+    "recognition",
+    "sink",
+    "sync",
+    "ticker",
+    "vision",
+]

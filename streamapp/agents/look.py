@@ -12,7 +12,8 @@ from faust.types import EventT
 from streamapp.app import app
 from streamapp.delivery import TooLarge, dead_letter, payload
 from streamapp.engines.batching import Looks
-from streamapp.events import Answered, Failed, Insight, Task, decode_task, encode, service_of
+from streamapp.events import Answered, Failed, Task, decode_task, encode
+from streamapp.insights import Insight, service_of
 from streamapp.media.fetch import FetchError
 from streamapp.media.image import ImageError
 from streamapp.names import POST_EVENTS

@@ -14,7 +14,7 @@ from streamapp.agents.channel import channel
 from streamapp.app import app
 from streamapp.delivery import TooLarge, keep, origin, payload
 from streamapp.events import Change, Event, ServiceFailed, Ticked, decode_event, encode
-from streamapp.names import POST_CHANGES, POST_EVENTS, ROW_CHANGES, TASKS
+from streamapp.names import POST_CHANGES, POST_EVENTS, RECOGNITION_TASKS, ROW_CHANGES, TASKS
 from streamapp.posts.fold import fold
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import media_key
@@ -72,6 +72,8 @@ async def _fold(event: EventT[Any], fact: Event) -> None:
         tables.open_posts.put(*opened)
     for task in folded.tasks:
         await app.outbox.send(TASKS[task.kind], key=task.media_id, value=encode(task))
+    if (comparison := folded.comparison) is not None:
+        await app.outbox.send(RECOGNITION_TASKS, key=comparison.media_id, value=encode(comparison))
     for change in folded.changes:
         topics = (POST_CHANGES,) if isinstance(change, ServiceFailed) else (POST_CHANGES, ROW_CHANGES)
         await _send_change(event, change, topics)

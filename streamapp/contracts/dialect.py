@@ -17,7 +17,7 @@ from streamapp.contracts.columns import (
     Kind,
     objects,
 )
-from streamapp.events import Service
+from streamapp.insights import Service
 
 # Carried from the request to every result of it.
 CARRIED = (
@@ -117,6 +117,7 @@ COMMON: dict[str, Columns] = {
         Column("suggestedUserId", TEXT, "recognised_id"),
         Column("matchedUsername", TEXT, "username"),
         Column("confidenceScore", NUMBER, "confidence"),
+        Column("status", TEXT, "status"),
         Column("correlationId", TEXT, "correlation_id"),
         Column("jobId", TEXT, "job_id", optional=True),
         Column("timestamp", ISO_TIME, "at"),

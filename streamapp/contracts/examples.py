@@ -11,21 +11,16 @@ import struct
 from streamapp.contracts import streams
 from streamapp.contracts.records import FaceRecognised, ProfileEmbedded, ProfileFailed
 from streamapp.contracts.results import Result
-from streamapp.events import (
+from streamapp.events import MediaChanged, MediaView, Missing, PostChanged, ServiceFailed, Summary
+from streamapp.insights import (
     SERVICES,
     Face,
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
     Label,
-    MediaChanged,
-    MediaView,
-    Missing,
     Moderation,
-    PostChanged,
     SceneRecognition,
-    ServiceFailed,
-    Summary,
     Tagging,
 )
 
@@ -142,6 +137,7 @@ RESULTS: dict[str, Result] = {
         face_id="64ce1c43-81ff-5a62-a271-b0e5ca48ae30",
         user_id="102",
         username="ada",
+        status="IDENTIFIED",
         confidence=0.875,
         version=1,
         correlation_id="abc-123",

@@ -94,6 +94,7 @@ class FaceRecognised(msgspec.Struct, frozen=True, kw_only=True):
     face_id: str
     user_id: str
     username: str
+    status: Literal["IDENTIFIED", "SUGGESTED"]
     confidence: float  # cosine similarity, 0..1
     version: int
     correlation_id: str

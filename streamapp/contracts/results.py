@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -28,15 +28,9 @@ from streamapp.contracts.views import (
     recognised_values,
     refused_values,
 )
-from streamapp.events import (
-    Change,
-    FaceDetection,
-    MediaChanged,
-    PostChanged,
-    PostDeleted,
-    ServiceFailed,
-)
-from streamapp.ids import join
+from streamapp.events import Change, MediaChanged, PostChanged, PostDeleted, ServiceFailed
+from streamapp.ids import face_id, join
+from streamapp.insights import FaceDetection
 
 Result: TypeAlias = Change | Personal
 # Neither what a message says nor part of it: the same answer at another time is the same answer.
@@ -58,19 +52,18 @@ def write(change: Result, *, dialect: str = DEFAULT) -> list[Message]:
     form = dialect_named(dialect)
     match change:
         case MediaChanged():
-            return list(_combined(form, change) if form.combined else _per_service(form, change))
+            answers = _combined(form, change) if form.combined else _per_service(form, change)
+            return [*answers, *(_message_of(form, each) for each in recognitions(change))]
         case PostChanged():
-            answers = (change.trigger,) if change.trigger is not None else ()
-            result_id = join(change.post_id, change.clock, change.revision, *answers)
+            triggers = (change.trigger,) if change.trigger is not None else ()
+            result_id = join(change.post_id, change.clock, change.revision, *triggers)
             return [_message(form, streams.ENRICHED, change.post_id, post_values(change), result_id)]
         case ServiceFailed():
             return list(_failures(form, change))
         case PostDeleted():
             return []  # no document has a message for it
         case FaceRecognised():
-            result_id = join(change.post_id, change.media_id, "face", change.face_id, change.version)
-            values = recognised_values(change)
-            return [_message(form, streams.RECOGNITIONS, change.post_id, values, result_id)]
+            return [_message_of(form, change)]
         case ProfileEmbedded():
             result_id = join(change.user_id, "profile", change.clock)
             values = profile_values(change)
@@ -79,6 +72,29 @@ def write(change: Result, *, dialect: str = DEFAULT) -> list[Message]:
             result_id = join(change.user_id, "profile", change.clock, "failed")
             values = profile_failed_values(change)
             return [_message(form, streams.ERRORS, change.user_id, values, result_id)]
+
+
+def recognitions(change: MediaChanged) -> Iterator[FaceRecognised]:
+    """The faces of which this change says for the first time who they are."""
+    media = change.media
+    if not change.recognised or (found := media.recognition) is None:
+        return
+    for match in found.matches:
+        if match.since == change.recognised:
+            yield FaceRecognised(
+                post_id=change.post_id,
+                media_id=media.media_id,
+                face_id=face_id(media.media_id, media.generation, match.face),
+                user_id=match.user_id,
+                username=match.username,
+                status=match.status,
+                confidence=match.confidence,
+                version=match.since,
+                correlation_id=media.correlation_id,
+                at=found.at,
+                model=media.models.get("face_detection"),
+                job_id=media.job_id,
+            )
 
 
 def refused(error: ContractError, fields: Mapping[str, str], entry_id: str) -> Message | None:
@@ -134,7 +150,7 @@ def _combined(form: Dialect, change: MediaChanged) -> Iterable[Message]:
     contains a digest of the fields.
     """
     media = change.media
-    if media.missing and not change.closed:
+    if change.recognised or (media.missing and not change.closed):
         return
     values = media_changed_values(change)
     fields = encode(form.columns(streams.INSIGHTS), {**values, "result_id": ""})
@@ -152,6 +168,11 @@ def _failures(form: Dialect, change: ServiceFailed) -> Iterable[Message]:
     for service in change.services:
         result_id = join(change.post_id, change.media_id, service, change.generation, "failed")
         yield _message(form, streams.ERRORS, change.post_id, failed_values(change, service), result_id)
+
+
+def _message_of(form: Dialect, face: FaceRecognised) -> Message:
+    result_id = join(face.post_id, face.media_id, "face", face.face_id, face.version)
+    return _message(form, streams.RECOGNITIONS, face.post_id, recognised_values(face), result_id)
 
 
 def _message(form: Dialect, stream: str, key: str, values: dict[str, Any], result_id: str) -> Message:

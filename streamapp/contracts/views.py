@@ -10,22 +10,18 @@ from typing import Any, TypeVar
 
 from streamapp.contracts.colors import color_name
 from streamapp.contracts.records import FaceRecognised, ProfileEmbedded, ProfileFailed
-from streamapp.events import (
+from streamapp.events import MediaChanged, MediaView, Missing, PostChanged, ServiceFailed
+from streamapp.ids import face_id
+from streamapp.insights import (
     Face,
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
-    MediaChanged,
-    MediaView,
-    Missing,
     Moderation,
-    PostChanged,
     SceneRecognition,
     Service,
-    ServiceFailed,
     Tagging,
 )
-from streamapp.ids import face_id
 
 T = TypeVar("T")
 
@@ -147,6 +143,7 @@ def recognised_values(change: FaceRecognised) -> dict[str, Any]:
         "recognised_id": change.user_id,
         "username": change.username,
         "confidence": change.confidence,
+        "status": change.status,
         "correlation_id": change.correlation_id,
         "job_id": change.job_id,
         "at": change.at,

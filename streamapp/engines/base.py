@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamapp.events import (
+from streamapp.insights import (
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from streamapp.events import Insight
+from streamapp.insights import Insight
 from streamapp.media.image import Picture
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from streamapp.engines.tensors import Fit, brief, check_finite
 from streamapp.engines.torch_runtime import Runtime, prepare
 from streamapp.engines.weights import ModelsError, Weights
-from streamapp.events import ImageCaptioning
+from streamapp.insights import ImageCaptioning
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

@@ -22,7 +22,7 @@ from streamapp.engines.tensors import Fit, brief, check_finite, numbers, vectors
 from streamapp.engines.torch_runtime import Runtime, prepare
 from streamapp.engines.weights import ModelsError, Weights
 from streamapp.engines.zero_shot import SCENE_LEAST, TAG_LEAST, UNSAFE_LEAST, moderation, words
-from streamapp.events import ImageEmbedding, SceneRecognition, Tagging
+from streamapp.insights import ImageEmbedding, SceneRecognition, Tagging
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

@@ -18,7 +18,7 @@ from streamapp.engines.mtcnn import Finder, Found
 from streamapp.engines.tensors import brief, check_finite, scaled, vectors
 from streamapp.engines.torch_runtime import Runtime, prepare
 from streamapp.engines.weights import MODELS, ModelsError, Weights
-from streamapp.events import Face, FaceDetection
+from streamapp.insights import Face, FaceDetection
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

@@ -9,7 +9,7 @@ from streamapp.engines.pixel_colors import dominant_colors, image_vector
 from streamapp.engines.pixel_faces import find_faces
 from streamapp.engines.pixel_view import view
 from streamapp.engines.pixel_words import moderation, sentence, words
-from streamapp.events import FaceDetection, ImageCaptioning, ImageEmbedding, SceneRecognition, Tagging
+from streamapp.insights import FaceDetection, ImageCaptioning, ImageEmbedding, SceneRecognition, Tagging
 from streamapp.media.image import Picture
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from streamapp.engines.base import unit
 from streamapp.engines.blobs import Blob, Mask, blobs
 from streamapp.engines.marker import BAND, FACE_TOP, HAT_COLORS, HEIGHT, Identity, likeness
-from streamapp.events import Face
+from streamapp.insights import Face
 from streamapp.media.image import Picture
 
 LONG_SIDE = 960  # pixels; a larger picture is searched in this size

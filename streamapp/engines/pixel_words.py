@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamapp.engines.pixel_view import CHECKER_SQUARES, View
-from streamapp.events import Label, Moderation
+from streamapp.insights import Label, Moderation
 
 MOST = 5  # words of a kind
 LEAST = 0.3  # score from which a word is said

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from streamapp.engines.texts import EmbedsTexts
-from streamapp.events import FaceDetection
+from streamapp.insights import FaceDetection
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamapp.events import Label, Moderation
+from streamapp.insights import Label, Moderation
 
 MOST = 5  # words of a kind
 TAG_LEAST = 0.01  # probability from which a tag is said

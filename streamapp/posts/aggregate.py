@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from streamapp.events import (
+from streamapp.events import MediaView, Missing, PostChanged, Summary
+from streamapp.insights import (
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
     Insight,
     Label,
-    MediaView,
-    Missing,
     Moderation,
-    PostChanged,
     SceneRecognition,
-    Summary,
     Tagging,
 )
 from streamapp.posts.clock import parse
@@ -57,7 +54,9 @@ def post_changed(post: Post, rows: Callable[[str], Media | None]) -> PostChanged
 
 
 def _without_vectors(v: MediaView) -> MediaView:
-    return replace(v, insights=tuple(light for insight in v.insights if (light := _light(insight)) is not None))
+    """What the aggregate says of a media."""
+    lights = tuple(light for insight in v.insights if (light := _light(insight)) is not None)
+    return replace(v, insights=lights, recognition=None)
 
 
 def _light(insight: Insight) -> Insight | None:

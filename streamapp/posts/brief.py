@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import blake2s
+
 import msgspec
 from msgspec.structs import replace
 
-from streamapp.events import SERVICES, Answered, Event, Failed, Registered, Service, Ticked, service_of
+from streamapp.events import Answered, Event, Failed, Match, Recognised, Registered, Ticked
+from streamapp.insights import SERVICES, Service, service_of
 from streamapp.posts.clock import newer
 from streamapp.posts.policy import Policy
 
 # Progress of a service that failed for good, or answered: above that of the most attempts a setting allows. Small
 # numbers, because a post's row has them for each of its media.
 FAILED, ANSWERED = 98, 99
+
+
+class Compared(msgspec.Struct, frozen=True, array_like=True):
+    """The version of the known faces that the faces of a media were last compared with, what was found (a digest; empty
+    where nobody was), and the version since which it is that."""
+
+    known: int
+    found: str
+    since: int
 
 
 class Brief(msgspec.Struct, frozen=True, array_like=True):
@@ -26,6 +39,7 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     progress: tuple[int, ...]
     issued: int
     due: int | None = None
+    faces: Compared | None = None
 
     @property
     def generation(self) -> str:
@@ -69,8 +83,29 @@ def advance(brief: Brief | None, event: Event, policy: Policy) -> Brief | None:
         case Ticked() if brief is not None and brief.due is not None and brief.due <= event.at:
             steps = tuple(step + 1 if step < FAILED and step % 2 else step for step in brief.progress)
             return replace(brief, progress=steps, due=None, issued=event.at)
+        case Recognised() if brief is not None and event.generation == brief.generation:
+            return _compared(brief, event)
         case _:
             return brief
+
+
+def said(match: Match) -> tuple[int, str, float, str]:
+    """What a match says; the name of the user is the backend's to change."""
+    return match.face, match.user_id, match.confidence, match.status
+
+
+def _compared(brief: Brief, event: Recognised) -> Brief:
+    """The greatest version counts."""
+    before = brief.faces or Compared(0, "", 0)
+    if event.known <= before.known:
+        return brief
+    found = _digest(event.matches)
+    return replace(brief, faces=Compared(event.known, found, before.since if found == before.found else event.known))
+
+
+def _digest(matches: Iterable[Match]) -> str:
+    told = sorted(map(said, matches))
+    return blake2s(repr(told).encode(), digest_size=6).hexdigest() if told else ""
 
 
 def _failed(brief: Brief, event: Failed, policy: Policy) -> Brief:

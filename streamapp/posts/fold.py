@@ -14,34 +14,35 @@ import msgspec
 from msgspec.structs import replace
 
 from streamapp.events import (
-    KINDS,
     Answered,
     Change,
     Event,
     Failed,
     MediaChanged,
     PostDeleted,
+    Recheck,
+    Recognise,
+    Recognised,
     Registered,
-    Service,
     ServiceFailed,
     Task,
     Ticked,
     Triggered,
     Updated,
-    service_of,
 )
+from streamapp.insights import KINDS, FaceDetection, Service, service_of
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished, has_media, known, removed
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
-from streamapp.posts.transitions import Rows, due, move_media, move_post
+from streamapp.posts.transitions import Rows, due, move_media, move_post, recognises
 from streamapp.posts.view import media_changed, service_failed
 
 
 class Folded(msgspec.Struct, frozen=True):
-    """The rows of state to write (media by id; open None: delete the row) and what to send, in order: tasks, changes,
-    and changes that concern the read models only."""
+    """The rows of state to write (media by id; open None: delete the row) and what to send, in order: tasks, the
+    comparison of faces, changes, and changes that concern the read models only."""
 
     post: Post
     media: dict[str, Media]
@@ -49,6 +50,7 @@ class Folded(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
     changes: tuple[Change, ...] = ()
     rows: tuple[MediaChanged, ...] = ()
+    comparison: Recognise | None = None
     ignored: str | None = None  # why the fact said nothing new
 
 
@@ -58,14 +60,14 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
     touched = move_media(after, rows, event, at, policy)
     if after.deleted is not None:
         gone = PostDeleted(post_id=after.post_id, revision=after.revision, media_ids=tuple(after.media))
-        return Folded(after, touched, None, (), (gone,), (), ignored)
+        return Folded(after, touched, None, changes=(gone,), ignored=ignored)
 
     def current(media_id: str) -> Media | None:
         return touched.get(media_id) or rows(media_id)
 
     aggregate = None
     done = finished(after)
-    if has_media(after) and (done or _gives(event, after)) and _current(after, current, at):
+    if has_media(after) and (done or after.timed_out) and _gives(event, after) and _current(after, current, at):
         aggregate = post_changed(after, current)
         after = replace(after, tags=aggregate.summary.all_tags, emitted=aggregate.completeness)
     changes: list[Change] = [*_failures(event, touched.values()), *_media_changes(event, after, touched.values())]
@@ -74,13 +76,19 @@ def fold(post: Post | None, rows: Rows, event: Event, at: int, policy: Policy) -
     tasks = tuple(task for row in touched.values() for task in _tasks(event, row))
     again = tuple(_media_again(event, after, current))
     opened = None if done else _open(after, policy)
-    return Folded(after, touched, opened, tasks, tuple(changes), again, ignored)
+    return Folded(after, touched, opened, tasks, tuple(changes), again, _comparison(event, after, current), ignored)
 
 
 def _gives(event: Event, post: Post) -> bool:
-    """Whether a fact of an unfinished post gives the aggregate: every one does when it was given as partial already;
-    but that time passes says nothing new, except at the deadline."""
-    return _is_deadline(event, post) if isinstance(event, Ticked) else bool(post.timed_out)
+    """Whether a fact of a post that is whole, or was given as partial already, gives the aggregate: every one does; but
+    that time passes says nothing new, except at the deadline, nor does it that the same people were found again."""
+    match event:
+        case Ticked():
+            return _is_deadline(event, post) or finished(post)
+        case Recognised():
+            return recognises(event, post.media.get(event.media_id))
+        case _:
+            return not isinstance(event, Recheck)
 
 
 def _is_deadline(event: Event, post: Post) -> bool:
@@ -117,6 +125,28 @@ def _tasks(event: Event, row: Media) -> Iterable[Task]:
             )
 
 
+def _comparison(event: Event, post: Post, rows: Rows) -> Recognise | None:
+    """With the known faces: the first one when faces are found, another one when a known face has changed since."""
+    if not isinstance(event, Answered | Recheck) or event.media_id not in post.media:
+        return None
+    row = rows(event.media_id)
+    found = None if row is None else row.detail("face_detection").insight
+    if row is None or not isinstance(found, FaceDetection) or not any(face.embedding for face in found.faces):
+        return None
+    if isinstance(event, Answered):
+        wanted = row.brief.faces is None and "face_detection" in _answered(event, row)
+    else:
+        wanted = row.brief.faces is None or row.brief.faces.known < event.known
+    if not wanted:
+        return None
+    return Recognise(
+        post_id=row.post_id,
+        media_id=row.media_id,
+        generation=row.brief.generation,
+        faces=tuple(face.embedding for face in found.faces),
+    )
+
+
 def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]:
     """The services this failure was the last attempt of."""
     if not isinstance(event, Failed):
@@ -135,8 +165,13 @@ def _failures(event: Event, touched: Iterable[Media]) -> Iterable[ServiceFailed]
 
 def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged]:
     """Every media of a post that was changed: what its row copies from the post is to be read again, or it left. Of a
-    trigger at least those that it holds unsafe."""
-    concerned: Iterable[str] = event.unsafe if isinstance(event, Triggered) else ()
+    trigger at least those that it holds unsafe. A media whose faces were compared: whoever writes its rows sees to it
+    that no known face has changed since (docs/adr/0013)."""
+    concerned: Iterable[str] = ()
+    if isinstance(event, Triggered):
+        concerned = event.unsafe
+    elif isinstance(event, Recognised) and not recognises(event, after.media.get(event.media_id)):
+        concerned = (event.media_id,)
     if _changes_media(event, after):
         concerned = dict.fromkeys((*after.media, *after.gone))
     left = removed(after)
@@ -159,13 +194,16 @@ def _changes_media(event: Event, after: Post) -> bool:
 
 
 def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Iterable[MediaChanged]:
-    """Media this fact answered or failed for good; at the deadline every media that still lacks something."""
+    """Media this fact answered, or failed for good, or found people on; at the deadline every media that still lacks
+    something."""
     left = removed(after)
     for row in touched:
+        recognised = event.known if isinstance(event, Recognised) and recognises(event, row.brief) else 0
         deadline = _is_deadline(event, after) and not row.brief.settled
-        if not deadline and not isinstance(event, Answered | Failed):
+        if not deadline and not recognised and not isinstance(event, Answered | Failed):
             continue
-        yield media_changed(after, row, answered=tuple(_answered(event, row)), removed=row.media_id in left)
+        answered = tuple(_answered(event, row))
+        yield media_changed(after, row, answered=answered, removed=row.media_id in left, recognised=recognised)
 
 
 def _answered(event: Event, row: Media) -> Iterable[Service]:

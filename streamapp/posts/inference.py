@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamapp.events import Label
+from streamapp.insights import Label
 
 GENERAL = "general"
 

@@ -10,7 +10,8 @@ import json
 
 import msgspec
 
-from streamapp.events import Insight, Service
+from streamapp.events import Recognition
+from streamapp.insights import Insight, Service
 from streamapp.posts.brief import Brief
 from streamapp.posts.clock import newer
 
@@ -40,6 +41,7 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     position: int | None = None
     user_id: str | None = None
     job_id: str | None = None
+    recognition: Recognition | None = None
 
     def detail(self, service: Service) -> Detail:
         """What a service said, empty when nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamapp.events import SERVICES, Service
+from streamapp.insights import SERVICES, Service
 from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished
 from streamapp.posts.state import Media, OpenPost, Post

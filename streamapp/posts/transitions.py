@@ -11,19 +11,20 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from streamapp.events import (
-    KINDS,
     Answered,
     Event,
     Failed,
-    Kind,
+    Match,
+    Recheck,
+    Recognised,
+    Recognition,
     Registered,
-    Service,
     Ticked,
     Triggered,
     Updated,
-    service_of,
 )
-from streamapp.posts.brief import Brief, advance
+from streamapp.insights import KINDS, Kind, Service, service_of
+from streamapp.posts.brief import Brief, advance, said
 from streamapp.posts.clock import newer
 from streamapp.posts.expected import expected, finished
 from streamapp.posts.policy import Policy
@@ -55,6 +56,34 @@ def move_post(post: Post, event: Event, at: int, policy: Policy) -> tuple[Post, 
             if after is brief:
                 return seen, "already known, or of another generation"
             return _counted(seen, event.media_id, after), None
+        case Recognised() | Recheck():
+            return _compared(post, event, at, policy)
+
+
+def _compared(post: Post, event: Recognised | Recheck, at: int, policy: Policy) -> tuple[Post, str | None]:
+    """Only who is found anew is seen, for only that gives the aggregate: what gives none must not hide, when the log is
+    replayed after a crash, that an earlier fact was to give it. Versions tell what is repeated."""
+    brief = post.media.get(event.media_id)
+    if post.deleted is not None or brief is None:
+        return post, "the media is not registered, or the post was deleted"
+    if isinstance(event, Recheck):  # what comes of it is another fact
+        return post, None
+    after = advance(brief, event, policy)
+    if after is None or after is brief:
+        return post, "compared with these known faces before, or of another generation"
+    if not recognises(event, after):
+        return replace(post, media={**post.media, event.media_id: after}), None
+    return _counted(replace(post, seen=at), event.media_id, after), None
+
+
+def recognises(event: Recognised, brief: Brief | None) -> bool:
+    """Whether that comparison, and none before it, found who is on the media."""
+    return (
+        brief is not None
+        and brief.generation == event.generation
+        and brief.faces is not None
+        and brief.faces.since == event.known
+    )
 
 
 def _counted(post: Post, media_id: str, brief: Brief) -> Post:
@@ -165,7 +194,7 @@ def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) ->
     if post.deleted is not None:
         return {}
     match event:
-        case Registered() | Answered() | Failed():
+        case Registered() | Answered() | Failed() | Recognised():
             if event.media_id not in post.media:
                 return {}
             row = _moved(rows(event.media_id), event, at, policy)
@@ -207,7 +236,21 @@ def _moved(row: Media | None, event: Event, at: int, policy: Policy) -> Media | 
         )
     assert row is not None  # it has a brief, and only a registration makes one
     assert before is not None
+    if isinstance(event, Recognised):
+        if brief is before:
+            return row
+        seen = at if recognises(event, brief) else row.seen  # as with the post
+        return replace(row, brief=brief, seen=seen, recognition=_recognition(row.recognition, event))
     return replace(row, brief=brief, seen=at, details={**row.details, **_details(row, before, brief, event)})
+
+
+def _recognition(before: Recognition | None, event: Recognised) -> Recognition:
+    """What was found before too is so since then."""
+    known = {said(match): match.since for match in before.matches} if before is not None else {}
+    matches: tuple[Match, ...] = tuple(
+        replace(match, since=known.get(said(match), event.known)) for match in event.matches
+    )
+    return Recognition(known=event.known, at=event.at, matches=matches)
 
 
 def _details(row: Media, before: Brief, after: Brief, event: Event) -> dict[Service, Detail]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from streamapp.events import SERVICES, MediaChanged, MediaView, Missing, Service, ServiceFailed
+from streamapp.events import MediaChanged, MediaView, Missing, ServiceFailed
+from streamapp.insights import SERVICES, Service
 from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.state import Media, Post
 
@@ -26,10 +27,13 @@ def view(row: Media, *, unsafe: Collection[str] = ()) -> MediaView:
         job_id=row.job_id,
         at=max([row.at, *(detail.answered_at or detail.error_at or 0 for _, detail in details)]),
         unsafe=row.media_id in unsafe,
+        recognition=row.recognition,
     )
 
 
-def media_changed(post: Post, row: Media, *, answered: tuple[Service, ...] = (), removed: bool = False) -> MediaChanged:
+def media_changed(
+    post: Post, row: Media, *, answered: tuple[Service, ...] = (), removed: bool = False, recognised: int = 0
+) -> MediaChanged:
     """What the media is now, as of its post's revision."""
     return MediaChanged(
         post_id=row.post_id,
@@ -38,6 +42,7 @@ def media_changed(post: Post, row: Media, *, answered: tuple[Service, ...] = (),
         answered=answered,
         closed=bool(post.timed_out) or row.brief.settled,
         removed=removed,
+        recognised=recognised,
     )
 
 

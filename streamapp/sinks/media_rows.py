@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from streamapp.events import (
+from streamapp.events import MediaView
+from streamapp.ids import face_id
+from streamapp.insights import (
     Face,
     FaceDetection,
     ImageCaptioning,
     ImageEmbedding,
     Insight,
     Label,
-    MediaView,
     Moderation,
     SceneRecognition,
     Tagging,
 )
-from streamapp.ids import face_id
 from streamapp.sinks.parts import Part, Refused
+from streamapp.sinks.people import People, detected, identified, matches, searched
 from streamapp.sinks.readmodels import DETECTED_FACES, FACE_SEARCH, MEDIA_INSIGHTS, MEDIA_SEARCH, RECOMMENDATIONS
 from streamapp.sinks.vectors import vector_text
 
@@ -48,15 +50,23 @@ class _Known:
     scenes: list[str] | None = None
     colors: tuple[str, ...] | None = None
     vector: bytes | None = None
-    faces: tuple[Face, ...] = ()
+    faces: tuple[Face, ...] | None = None
     scores: dict[str, float] = field(default_factory=dict)
 
 
 def media_rows(
-    view: MediaView, part: Part, post: BackendRow, media: BackendRow, *, width: int, face_width: int
+    view: MediaView,
+    part: Part,
+    post: BackendRow,
+    media: BackendRow,
+    *,
+    width: int,
+    face_width: int,
+    people: People = MappingProxyType({}),
 ) -> MediaRows:
     """All rows of a media. `width` and `face_width` are those of image and face vectors."""
     known = _known(view)
+    faces, found = known.faces or (), matches(view, people)
     embedding, unfit = None, list[str]()
     if known.vector is not None:
         text = vector_text(known.vector, width)
@@ -86,8 +96,8 @@ def media_rows(
                 "ai_confidence_scores": known.scores,
                 "image_embedding": embedding,
                 "dominant_colors": known.colors,
-                "detected_face_count": len(known.faces),
-                "unidentified_face_count": len(known.faces),
+                "detected_face_count": len(faces),
+                **identified(known.faces, found, people),
                 "uploader_id": post["user_id"],
                 "uploader_username": post["username"],
                 "uploader_full_name": post["full_name"],
@@ -132,7 +142,7 @@ def media_rows(
             }
         )
     faceless = []
-    for index, face in enumerate(known.faces):
+    for index, face in enumerate(faces):
         one = face_id(view.media_id, view.generation, index)
         vector = vector_text(face.embedding or b"", face_width, what="face")
         if isinstance(vector, Refused):  # the columns are NOT NULL; the face is counted all the same
@@ -144,6 +154,7 @@ def media_rows(
                 "media_id": part.pk,
                 "bbox": face.bbox,
                 "embedding": vector,
+                **detected(found.get(index)),
                 "revision": part.revision,
             }
         )
@@ -155,6 +166,7 @@ def media_rows(
                 "bbox": face.bbox,
                 "confidence": face.confidence,
                 "face_embedding": vector,
+                **searched(found.get(index), people),
                 "uploader_id": post["user_id"],
                 "post_title": post["title"],
                 "media_caption": known.caption,

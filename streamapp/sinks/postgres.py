@@ -16,6 +16,7 @@ from streamapp.settings import Settings
 from streamapp.sinks.awaiting import AwaitedRow, Awaiting
 from streamapp.sinks.database import DATA_ERRORS, TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
+from streamapp.sinks.people import compared, matched_users
 from streamapp.sinks.readmodels import (
     FEED,
     KNOWN_FACES,
@@ -44,11 +45,13 @@ class Outcome:
     changed: int = 0  # rows inserted, updated or deleted
     awaiting: int = 0  # rows that wait for the backend's
     refused: list[tuple[Change, str]] = field(default_factory=list)
+    compared: list[tuple[int, int, int]] = field(default_factory=list)  # post, media, version of the known faces
 
     def add(self, other: Outcome) -> None:
         self.changed += other.changed
         self.awaiting += other.awaiting
         self.refused += other.refused
+        self.compared += other.compared
 
 
 class ReadModels:
@@ -67,7 +70,7 @@ class ReadModels:
         self.pool = pool
         self.tables = frozenset(tables)
         self.models = [model for table, model in READ_MODELS.items() if table in self.tables]
-        self.widths = {"width": image_width, "face_width": face_width}
+        self.image_width, self.face_width = image_width, face_width
         self.faceless = self.unfit = 0
         self._send = Statements()
         self.sweep = Sweep(pool, self._send, tables=self.tables, feed_users=feed_users, delete=self._delete)
@@ -145,7 +148,8 @@ class ReadModels:
             async with self.pool.acquire() as connection:
                 try:
                     async with connection.transaction():
-                        return await self._write(connection, pieces)
+                        outcome = await self._write(connection, pieces)
+                    return await self._catch_up(connection, outcome)
                 except DATA_ERRORS as error:
                     if len(pieces) == 1:
                         return await self._alone(connection, pieces[0], error)
@@ -164,6 +168,14 @@ class ReadModels:
         except DATA_ERRORS as own:
             return await self._give_up(connection, piece, own)
         logger.warning("post %s: written without feeds and users: %s", piece.post_id, error)
+        return await self._catch_up(connection, outcome)
+
+    async def _catch_up(self, connection: Connection, outcome: Outcome) -> Outcome:
+        """Have media compared again whose known faces have changed since: who changes them looks for the faces that are
+        stored, and these were not yet. After the commit, so that one of the two sees the other (docs/adr/0013)."""
+        if outcome.compared:
+            arrays = map(list, zip(*outcome.compared, strict=True))
+            await self._send.fetch(connection, "recheck_media", *arrays)
         return outcome
 
     async def _write(self, connection: Connection, pieces: Sequence[Piece], *, alone: bool = False) -> Outcome:
@@ -179,20 +191,26 @@ class ReadModels:
         parts = sorted((p for p in pieces if isinstance(p, Part)), key=lambda part: part.key)
         posts = {post["post_id"]: dict(post) for post in await self._send.fetch(connection, "posts", post_ids)}
         asked = [(part.post_id, part.media_id) for part in parts if part.media_id is not None]
-        found = await self._send.fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
-        media = {(entry["wanted_by"], entry["media_id"]): dict(entry) for entry in found}
-        batch = sort(parts, posts, media, **self.widths)
+        theirs = await self._send.fetch(connection, "media", *map(list, zip(*asked, strict=True))) if asked else []
+        media = {(entry["wanted_by"], entry["media_id"]): dict(entry) for entry in theirs}
+        users = matched_users(parts)
+        people = await self._send.fetch(connection, "people", users) if users else []
+        names = {person["user_id"]: person["username"] for person in people}
+        batch = sort(parts, posts, media, width=self.image_width, face_width=self.face_width, people=names)
 
         for model in self.models:
             outcome.changed += await self._upsert(connection, model, batch)
         if MEDIA_SEARCH in self.tables:
             await self._send.fetch(connection, "tell_media", post_ids, POST_SEARCH in self.tables)
+            if POST_SEARCH in self.tables:
+                await self._send.fetch(connection, "tell_post", post_ids)
         if FEED in self.tables and batch.media and not alone:
             outcome.changed += await self.sweep.feed.write(connection, [part.pk for part in batch.media])
         authors = sorted({post["user_id"] for post in posts.values() if post["username"] is not None})
         if USER_SEARCH in self.tables and authors and not alone:
             outcome.changed += await self.sweep.users.write(connection, authors)
         await self._keep(connection, batch)
+        outcome.compared += compared(batch.media)
         outcome.awaiting += len(batch.awaiting)
         outcome.refused += [(part.source, reason) for part, reason in batch.refused]
         return outcome

@@ -1,7 +1,7 @@
 """The tables this application writes: their keys and our columns.
 
 What is not named here belongs to the backend (reactions, comments, views, saves, categories, tagged users, location,
-followers), to recognition (who a face is) or to another of our statements, and no upsert touches it.
+followers) or to another of our statements, and no upsert touches it.
 """
 
 from __future__ import annotations
@@ -189,6 +189,11 @@ READ_MODELS = {
                 "image_embedding": "vector",
                 "dominant_colors": "text[]",
                 "detected_face_count": "integer",
+                "detected_user_ids": "bigint[]",
+                "detected_usernames": "text[]",
+                "identified_user_ids": "bigint[]",
+                "identified_usernames": "text[]",
+                "identified_confidences": "double precision[]",
                 "unidentified_face_count": "integer",
                 "uploader_id": "bigint",
                 "uploader_username": "varchar(50)",
@@ -227,6 +232,10 @@ READ_MODELS = {
                 "media_id": "bigint",
                 "bbox": "integer[]",
                 "embedding": "vector",
+                "identified_user_id": "bigint",
+                "suggested_user_id": "bigint",
+                "confidence_score": "double precision",
+                "status": "text",
                 "revision": "bigint",
             },
         ),
@@ -241,6 +250,11 @@ READ_MODELS = {
                 "bbox": "integer[]",
                 "confidence": "double precision",
                 "face_embedding": "vector",
+                "identification_status": "text",
+                "identified_user_id": "bigint",
+                "identified_username": "varchar(50)",
+                "suggested_user_id": "bigint",
+                "match_confidence": "double precision",
                 "uploader_id": "bigint",
                 "post_title": "varchar(200)",
                 "media_caption": "text",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from streamapp.events import PostChanged
 from streamapp.sinks.fitting import fit
 from streamapp.sinks.media_rows import BackendRow, MediaRows, media_rows
 from streamapp.sinks.media_rows import Values as Values
 from streamapp.sinks.parts import Part, Refused
+from streamapp.sinks.people import People
 from streamapp.sinks.readmodels import POST_SEARCH
 
 
@@ -41,6 +43,7 @@ def sort(
     *,
     width: int,
     face_width: int = 1024,
+    people: People = MappingProxyType({}),
 ) -> Batch:
     """Make the rows. `posts` and `media` are rows of the queries of these names, by id, those of media by the id of the
     post that names it and by its own; all posts are there."""
@@ -51,7 +54,7 @@ def sort(
         if _gone(part, post) or (medium is not None and _gone(part, medium)):
             batch.settled.append(part)
             continue
-        made = rows(part, post, medium, width=width, face_width=face_width)
+        made = rows(part, post, medium, width=width, face_width=face_width, people=people)
         if isinstance(made, Awaited):
             batch.awaiting.append((part, made.table))
         elif isinstance(made, Refused):
@@ -74,7 +77,13 @@ def _gone(part: Part, deleted: BackendRow) -> bool:
 
 
 def rows(
-    part: Part, post: BackendRow, media: BackendRow | None, *, width: int, face_width: int = 1024
+    part: Part,
+    post: BackendRow,
+    media: BackendRow | None,
+    *,
+    width: int,
+    face_width: int = 1024,
+    people: People = MappingProxyType({}),
 ) -> MediaRows | Awaited | Refused:
     """The values of our columns by table. `post` is a row of the query `posts`, `media` of the query `media`; the
     widths are those of image and face vectors."""
@@ -88,7 +97,7 @@ def rows(
         return Awaited("post_media")
     if media["post_id"] != part.post_id:
         return Refused(f"media {part.pk} belongs to post {media['post_id']}, not to {part.post_id}")
-    return media_rows(part.record.media, part, post, media, width=width, face_width=face_width)
+    return media_rows(part.record.media, part, post, media, width=width, face_width=face_width, people=people)
 
 
 def _post_row(change: PostChanged, part: Part, post: BackendRow) -> Values:

@@ -11,7 +11,8 @@ from streamapp.sinks.careful import Careful
 from streamapp.sinks.copies import COPIED
 from streamapp.sinks.database import TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.feed import Feed
-from streamapp.sinks.readmodels import DETECTED_FACES, FEED, USER_SEARCH
+from streamapp.sinks.known_faces import KnownFaceRows
+from streamapp.sinks.readmodels import DETECTED_FACES, FACE_SEARCH, FEED, MEDIA_SEARCH, POST_SEARCH, USER_SEARCH
 from streamapp.sinks.statements import On, Statements
 from streamapp.sinks.users import Users
 
@@ -36,6 +37,7 @@ class Sweep:
         self.careful = Careful()
         self.feed = Feed(send, self.careful, users=feed_users)
         self.users = Users(send)
+        self.faces = KnownFaceRows(send, self.users, tables=frozenset(tables))
         self._pool = pool
         self._send = send
         self._tables = sorted(tables)
@@ -50,6 +52,7 @@ class Sweep:
             partial(self._walk, "posts", self._look_at_posts),
             partial(self._walk, "users", self._look_at_users),
             self._end,
+            self._enrol,
             partial(self._tend_faces, self._pool),
             self._expire,
             self._tend_feed,
@@ -84,7 +87,20 @@ class Sweep:
     async def _look_at_posts(self, connection: Connection, post_ids: list[int]) -> int:
         await self._send.fetch(connection, "note_gone_of_posts", post_ids, self._tables)
         differing = [row[0] for row in await self._send.fetch(connection, "differing", post_ids, self._tables)]
-        return await self.careful.write(connection, "rows of post", differing, self._copy)
+        renamed = [row[0] for row in await self._send.fetch(connection, "renamed", post_ids, self._tables)]
+        changed = await self.careful.write(connection, "names in post", renamed, self._rename)
+        return changed + await self.careful.write(connection, "rows of post", differing, self._copy)
+
+    async def _rename(self, connection: Connection, post_ids: Sequence[int]) -> int:
+        """Make the names of who is on images of some posts those of the backend."""
+        await self._send.fetch(connection, "lock_posts", post_ids)
+        changed = 0
+        for table in (MEDIA_SEARCH, FACE_SEARCH):
+            if table in self._tables:
+                changed += await self._send.change(connection, f"rename_{table}", post_ids)
+        if {MEDIA_SEARCH, POST_SEARCH} <= set(self._tables):
+            await self._send.fetch(connection, "tell_post", post_ids)
+        return changed
 
     async def _copy(self, connection: Connection, post_ids: Sequence[int]) -> int:
         """Make right what rows have of the backend's posts, media and users."""
@@ -101,9 +117,16 @@ class Sweep:
 
     async def _look_at_users(self, connection: Connection, user_ids: list[int]) -> int:
         await self._send.fetch(connection, "note_gone_users", user_ids, self._tables)
+        changed = await self.careful.write(connection, "the known face of user", user_ids, self.faces.tend)
         if USER_SEARCH not in self._tables:
-            return 0
-        return await self.careful.write(connection, "the row of user", user_ids, self.users.write)
+            return changed
+        return changed + await self.careful.write(connection, "the row of user", user_ids, self.users.write)
+
+    async def _enrol(self) -> int:
+        """Write the faces of users whom the backend did not have when they were enrolled."""
+        async with self._pool.acquire() as connection:
+            ids = await self.faces.awaiting(connection)
+            return await self.careful.write(connection, "the enrolled face of user", ids, self.faces.write)
 
     async def _end(self) -> int:
         """Delete what is gone for good."""

@@ -36,7 +36,7 @@ class Users:
 
     async def leave(self, on: On, user_ids: Sequence[int], tables: Container[str]) -> int:
         """Take users out of those tables that are their own, or say whom somebody is shown or is; how many rows."""
-        changed = 0
+        changed = await self._send.change(on, "leave_enrolments", user_ids)
         for table in _TABLES:
             if table in tables:
                 changed += await self._send.change(on, f"leave_{table}", user_ids)

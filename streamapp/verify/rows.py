@@ -12,6 +12,7 @@ from streamapp.sinks import sql
 from streamapp.sinks.database import DATA_ERRORS, Pool
 from streamapp.sinks.media_rows import BackendRow
 from streamapp.sinks.parts import Part
+from streamapp.sinks.people import matched_users
 from streamapp.sinks.readmodels import MEDIA_INSIGHTS, MEDIA_SEARCH, POST_SEARCH, READ_MODELS, ReadModel
 from streamapp.sinks.rows import Batch, Values, sort
 
@@ -77,7 +78,7 @@ class Rows:
         self.pool = pool
         self.models = {table: model for table, model in READ_MODELS.items() if table in tables}
         self.parts = {POST_SEARCH if table == POST_SEARCH else MEDIA_SEARCH for table in self.models}
-        self.widths = {"width": image_width, "face_width": face_width}
+        self.image_width, self.face_width = image_width, face_width
 
     async def see(self, parts: Sequence[Part], posts: Sequence[int]) -> Seen:
         """Compare the rows of the parts, and list all rows of the posts."""
@@ -88,7 +89,9 @@ class Rows:
             (row["wanted_by"], row["media_id"]): dict(row)
             for row in await self.pool.fetch(queries["media"], [p for p, _ in media], [m for _, m in media])
         }
-        batch = sort(parts, of_posts, of_media, **self.widths)
+        people = await self.pool.fetch(sql.queries("faces")["people"], matched_users(parts))
+        names = {person["user_id"]: person["username"] for person in people}
+        batch = sort(parts, of_posts, of_media, width=self.image_width, face_width=self.face_width, people=names)
         compared: dict[PartKey, dict[Key, Compared]] = {part.key: {} for part in batch.media}
         of_media_id = {part.media_id: part.key for part in batch.media}  # the post that has it: one
         present: dict[int, list[Present]] = {}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from streamapp.contracts import DIALECTS, Message, write
-from streamapp.events import SERVICES
+from streamapp.insights import SERVICES
 from streamapp.posts.aggregate import post_changed
 from streamapp.posts.brief import ANSWERED, FAILED, Brief
 from streamapp.posts.expected import expected, finished, has_media, removed

@@ -21,8 +21,9 @@ from sinks_support import (
     whole,
 )
 
-from streamapp.events import Change, FaceDetection
+from streamapp.events import Change
 from streamapp.ids import face_id
+from streamapp.insights import FaceDetection
 from streamapp.settings import READ_MODELS as TABLES
 from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.postgres import Outcome, ReadModels

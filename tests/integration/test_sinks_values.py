@@ -19,7 +19,8 @@ from sinks_support import (
     whole,
 )
 
-from streamapp.events import ImageCaptioning, ImageEmbedding, Label, MediaChanged, Tagging
+from streamapp.events import MediaChanged
+from streamapp.insights import ImageCaptioning, ImageEmbedding, Label, Tagging
 from streamapp.sinks.database import Pool
 from streamapp.sinks.postgres import Outcome, ReadModels
 from streamapp.sinks.readmodels import (

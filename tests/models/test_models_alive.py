@@ -18,7 +18,7 @@ from streamapp.engines import probe
 from streamapp.engines.blip import Blip
 from streamapp.engines.clip import Clip
 from streamapp.engines.facenet import FaceNet
-from streamapp.events import service_of
+from streamapp.insights import service_of
 from streamapp.media.image import Picture
 from streamapp.posts.inference import infer
 from streamapp.settings import Settings

@@ -21,7 +21,7 @@ from streamapp.engines.blip import Blip
 from streamapp.engines.clip import Clip
 from streamapp.engines.facenet import FaceNet
 from streamapp.engines.torch_runtime import Runtime
-from streamapp.events import FaceDetection, Label
+from streamapp.insights import FaceDetection, Label
 from streamapp.media.image import Picture
 
 pytest_plugins = ["tiny_fixtures"]

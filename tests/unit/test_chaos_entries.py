@@ -9,7 +9,8 @@ from chaos.entries import Answer, Entries, Slot
 from streamapp.contracts import write
 from streamapp.contracts.examples import ENTRY_ID, MEDIA, RESULTS
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
-from streamapp.events import SERVICES, Change, MediaChanged, PostChanged, ServiceFailed
+from streamapp.events import Change, MediaChanged, PostChanged, ServiceFailed
+from streamapp.insights import SERVICES
 
 ASKED = int(ENTRY_ID.split("-")[0])
 MEDIA_KEY = ("90001", "70001")

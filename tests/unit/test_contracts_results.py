@@ -31,19 +31,9 @@ from streamapp.contracts.columns import text
 from streamapp.contracts.dialect import ADDITIONS, CARRIED
 from streamapp.contracts.examples import MEDIA, RESULTS, UNANSWERED
 from streamapp.contracts.views import media_changed_values, media_values, post_values
-from streamapp.events import (
-    SERVICES,
-    ImageEmbedding,
-    Label,
-    MediaChanged,
-    MediaView,
-    Moderation,
-    PostChanged,
-    PostDeleted,
-    Service,
-    ServiceFailed,
-)
+from streamapp.events import MediaChanged, MediaView, PostChanged, PostDeleted, ServiceFailed
 from streamapp.ids import face_id, join
+from streamapp.insights import SERVICES, ImageEmbedding, Label, Moderation, Service
 
 # How long an example takes says something about the machine and its other work, nothing about the code.
 STEADY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

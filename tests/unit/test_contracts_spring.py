@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streamapp.contracts import DIALECTS, write
 from streamapp.contracts.examples import MEDIA, RESULTS, UNANSWERED
 from streamapp.contracts.results import Result
-from streamapp.events import (
+from streamapp.events import MediaChanged, MediaView, Missing, PostChanged
+from streamapp.insights import (
     SERVICES,
     Face,
     FaceDetection,
@@ -20,11 +21,7 @@ from streamapp.events import (
     ImageEmbedding,
     Insight,
     Label,
-    MediaChanged,
-    MediaView,
-    Missing,
     Moderation,
-    PostChanged,
     SceneRecognition,
     Tagging,
     service_of,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streamapp.engines.base import Sight
 from streamapp.engines.batching import Looks, Threads
 from streamapp.engines.pixel import Pixel
-from streamapp.events import ImageCaptioning, Insight
+from streamapp.insights import ImageCaptioning, Insight
 from streamapp.media.image import Picture
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 import samples
 from streamapp.engines.marker import HEIGHT, IDENTITIES, INK, SKINS, Color, Identity, draw
 from streamapp.engines.pixel_faces import find_faces, vector
-from streamapp.events import Face
+from streamapp.insights import Face
 from streamapp.media.image import Picture, decode
 
 DIM = 1024

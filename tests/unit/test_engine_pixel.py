@@ -17,7 +17,7 @@ import samples
 from streamapp.engines.base import Engine
 from streamapp.engines.pixel import Pixel
 from streamapp.engines.registry import load
-from streamapp.events import Label
+from streamapp.insights import Label
 from streamapp.media.image import Picture, decode
 from streamapp.settings import Settings
 

@@ -31,7 +31,7 @@ from streamapp.engines.weights import (
     measure,
     read_manifest,
 )
-from streamapp.events import Face, FaceDetection, ImageCaptioning, ImageEmbedding
+from streamapp.insights import Face, FaceDetection, ImageCaptioning, ImageEmbedding
 from streamapp.media.image import Picture
 from streamapp.settings import Settings
 

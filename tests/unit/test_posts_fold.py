@@ -9,28 +9,20 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from world import POLICY, START, World, answered, failed, registered, shuffled, ticked, triggered
 
-from streamapp.events import (
+from streamapp.events import Event, Failed, MediaChanged, PostChanged, PostDeleted, ServiceFailed, Task, Updated, encode
+from streamapp.insights import (
     KINDS,
     SERVICES,
-    Event,
     Face,
     FaceDetection,
-    Failed,
     ImageCaptioning,
     ImageEmbedding,
     Insight,
     Kind,
     Label,
-    MediaChanged,
     Moderation,
-    PostChanged,
-    PostDeleted,
     SceneRecognition,
-    ServiceFailed,
     Tagging,
-    Task,
-    Updated,
-    encode,
 )
 from streamapp.posts.expected import removed
 from streamapp.posts.story import story

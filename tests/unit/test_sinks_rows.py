@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from sinks_support import face, insights, media_changed, post_changed, post_deleted, vector, view
 
 from streamapp import settings
-from streamapp.events import FaceDetection, Insight, Label, SceneRecognition, Service, ServiceFailed, Tagging
+from streamapp.events import ServiceFailed
 from streamapp.ids import face_id
+from streamapp.insights import FaceDetection, Insight, Label, SceneRecognition, Service, Tagging
 from streamapp.sinks.media_rows import MediaRows, ai_status
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
 from streamapp.sinks.readmodels import (

@@ -16,7 +16,8 @@ from world import START, answered, failed, registered, ticked, triggered
 
 from streamapp.contracts import DIALECTS
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
-from streamapp.events import Event, FaceDetection, Updated
+from streamapp.events import Event, Updated
+from streamapp.insights import FaceDetection
 from streamapp.sinks.readmodels import (
     DETECTED_FACES,
     FACE_SEARCH,

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from streamapp.events import (
-    Answered,
-    Change,
-    Event,
+from streamapp.events import Answered, Change, Event, Failed, PostChanged, Registered, Task, Ticked, Triggered
+from streamapp.insights import (
     Face,
     FaceDetection,
-    Failed,
     ImageCaptioning,
     ImageEmbedding,
     Insight,
     Label,
     Moderation,
-    PostChanged,
-    Registered,
     SceneRecognition,
     Service,
     Tagging,
-    Task,
-    Ticked,
-    Triggered,
 )
 from streamapp.posts.fold import Folded, fold
 from streamapp.posts.policy import Policy

@@ -31,7 +31,7 @@ from streamapp.contracts.columns import (
     renamed,
 )
 from streamapp.contracts.dialect import Dialect
-from streamapp.events import Service
+from streamapp.insights import Service
 
 _SERVICE = renamed("text", {"image_captioning": "captioning"})
 _HEAD = (

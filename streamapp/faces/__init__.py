@@ -1,0 +1,1 @@
+"""Who somebody is: enrolling faces, matching them, correcting what was matched before."""
