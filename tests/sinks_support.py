@@ -167,7 +167,7 @@ async def fresh_pool(url: str, *, max_size: int = 6) -> AsyncIterator[Pool]:
     pool = await open_pool(url, max_size=max_size)
     await pool.execute(
         "TRUNCATE users, posts, post_media, es_outbox, awaiting, deleted_posts, deleted_media, backend_gone, "
-        f"{', '.join(READ_MODELS)} CASCADE"
+        f"enrolments, known_face_changes, face_rechecks, {', '.join(READ_MODELS)} CASCADE"
     )
     try:
         yield pool

@@ -11,7 +11,7 @@ LEFT JOIN unnest($1::text[]) WITH ORDINALITY AS f (vector, face) ON true
 LEFT JOIN LATERAL (
     SELECT k.user_id, k.username, k.face_embedding <=> f.vector::vector AS distance
     FROM read_model_known_faces k
-    WHERE k.is_active
+    WHERE k.is_active AND f.vector IS NOT NULL
     ORDER BY k.face_embedding <=> f.vector::vector
     LIMIT $2
 ) AS n ON true
@@ -168,13 +168,13 @@ WHERE u.user_id = e.user_id AND e.user_id = ANY($1::bigint[]) AND u.account_stat
     AND NOT e.written AND e.embedding IS NOT NULL
 
 -- suspend_known_faces --
--- A face is in use while its user's account is active and, where the AI table is ours ($2), that says so too.
+-- A face is in use while its user's account is active and, where the AI table is ours ($2), that does not deny it.
 WITH off AS (
     UPDATE read_model_known_faces k SET is_active = false
     FROM users u
     WHERE k.user_id = ANY($1::bigint[]) AND u.user_id = k.user_id AND k.is_active AND (
         u.account_status <> 'ACTIVE'
-        OR ($2 AND NOT EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = k.user_id AND f.is_active))
+        OR ($2 AND EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = k.user_id AND NOT f.is_active))
     )
     RETURNING k.user_id
 ), noted AS (
@@ -188,7 +188,7 @@ WITH back AS (
     UPDATE enrolments e SET suspended = false
     FROM users u
     WHERE e.user_id = ANY($1::bigint[]) AND e.suspended AND u.user_id = e.user_id AND u.account_status = 'ACTIVE'
-        AND (NOT $2 OR EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = e.user_id AND f.is_active))
+        AND NOT ($2 AND EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = e.user_id AND NOT f.is_active))
     RETURNING e.user_id
 ), resumed AS (
     UPDATE read_model_known_faces k SET is_active = true FROM back WHERE k.user_id = back.user_id RETURNING 1

@@ -6,9 +6,10 @@ WITH wanted AS (
         u.full_name::varchar(100) AS full_name, u.department::varchar(100) AS department,
         u.designation::varchar(100) AS designation, u.bio,
         (SELECT count(*) FROM posts p WHERE p.user_id = u.user_id AND p.status = 'PUBLISHED') AS total_posts,
-        EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = u.user_id AND f.is_active)
-            OR EXISTS (SELECT FROM read_model_known_faces f WHERE f.user_id = u.user_id AND f.is_active)
-            AS face_enrolled,
+        coalesce(
+            (SELECT f.is_active IS TRUE FROM read_model_known_faces f WHERE f.user_id = u.user_id),
+            EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = u.user_id AND f.is_active)
+        ) AS face_enrolled,
         u.created_at AS joined_at, u.account_status::varchar(20) AS account_status
     FROM users u
     WHERE u.user_id = ANY($1::bigint[]) AND u.account_status <> 'DELETED'

@@ -46,10 +46,10 @@ SELECT wanted.user_id, u.user_id IS NOT NULL AS expected, t.user_id IS NOT NULL 
         ('total_posts', to_jsonb((
             SELECT count(*) FROM posts p WHERE p.user_id = u.user_id AND p.status = 'PUBLISHED'
         )), to_jsonb(t.total_posts)),
-        ('face_enrolled', to_jsonb(
+        ('face_enrolled', to_jsonb(coalesce(
+            (SELECT f.is_active IS TRUE FROM read_model_known_faces f WHERE f.user_id = u.user_id),
             EXISTS (SELECT FROM user_face_embeddings f WHERE f.user_id = u.user_id AND f.is_active)
-            OR EXISTS (SELECT FROM read_model_known_faces f WHERE f.user_id = u.user_id AND f.is_active)
-        ), to_jsonb(t.face_enrolled)),
+        )), to_jsonb(t.face_enrolled)),
         ('joined_at', to_jsonb(u.created_at::timestamptz), to_jsonb(t.joined_at)),
         ('account_status', to_jsonb(left(u.account_status, 20)), to_jsonb(t.account_status))
     ) AS c (name, should, has)

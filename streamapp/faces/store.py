@@ -6,10 +6,9 @@ Every method raises Unavailable while the database is down.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from streamapp.events import Match
 from streamapp.faces.enrolment import EnrolmentRefused
@@ -62,7 +61,7 @@ class KnownFaces:
             raise unavailable(error) from error
         found: list[list[Neighbour]] = [[] for _ in vectors]
         for row in rows:
-            if row["user_id"] is not None and not np.isnan(row["distance"]):
+            if row["user_id"] is not None and not math.isnan(row["distance"]):  # of a known face without a direction
                 found[row["face"]].append(Neighbour(row["user_id"], row["username"], cosine(row["distance"])))
         return rows[0]["version"], found
 

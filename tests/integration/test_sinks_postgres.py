@@ -120,18 +120,13 @@ async def test_the_backends_columns_are_its_own_and_ours_are_repaired(pool: Pool
     changes = whole(view(), revision=3)
     await models.write(changes)
     await pool.execute(
-        f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5, view_count = 6, detected_user_ids = '{{7}}', ai_caption = '?'"
+        f"UPDATE {MEDIA_SEARCH} SET reaction_count = 5, view_count = 6, save_count = 7, ai_caption = '?'"
     )
     await pool.execute(f"UPDATE {POST_SEARCH} SET categories = '{{c}}', location_city = 'Rome', title = 'mine'")
     await outbox(pool)
     assert await models.write(changes) == Outcome(changed=2)
     row = await media_row(pool)
-    assert (row["reaction_count"], row["view_count"], row["detected_user_ids"], row["ai_caption"]) == (
-        5,
-        6,
-        [7],
-        "caption 1",
-    )
+    assert (row["reaction_count"], row["view_count"], row["save_count"], row["ai_caption"]) == (5, 6, 7, "caption 1")
     post = await pool.fetchrow(f"SELECT categories, location_city, title FROM {POST_SEARCH}")
     assert post is not None
     assert tuple(post) == (["c"], "Rome", "summer")
@@ -160,7 +155,7 @@ async def test_one_statement_per_table_however_many_rows(pool: Pool, models: Rea
         before = models.statements
         assert await models.write(changes) == Outcome(changed=4 * posts)
         used.append(models.statements - before)
-    assert used == [7, 7]  # locks, posts, media, two upserts, what media say of their post, what was awaited
+    assert used == [8, 8]  # locks, posts, media, two upserts, what media and post say of each other, what was awaited
 
 
 async def test_only_the_tables_that_are_ours(pool: Pool) -> None:

@@ -21,7 +21,7 @@ from sinks_support import (
     whole,
 )
 
-from streamapp.events import Change
+from streamapp.events import Change, Match, Recognition
 from streamapp.ids import face_id
 from streamapp.insights import FaceDetection
 from streamapp.settings import READ_MODELS as TABLES
@@ -186,14 +186,49 @@ async def test_another_generation_has_other_faces(pool: Pool, models: ReadModels
     assert await column(pool, FACE_SEARCH, "face_id") == sorted(face_id("10", "2", n) for n in (0, 1))
 
 
-async def test_who_a_face_is_outlives_further_changes(pool: Pool, models: ReadModels) -> None:
+async def test_who_a_face_is_follows_what_was_recognised(pool: Pool, models: ReadModels) -> None:
     await fresh_post(pool)
-    await models.write([media_changed(view(answers=insights(faces=1)), revision=3)])
-    await pool.execute(f"UPDATE {FACE_SEARCH} SET identified_user_id = 7, match_confidence = 0.9")
-    await pool.execute(f"UPDATE {DETECTED_FACES} SET identified_user_id = 7, status = 'CONFIRMED'")
-    await models.write([media_changed(view(answers=insights(2, faces=1)), revision=4)])
-    assert await column(pool, FACE_SEARCH, "identified_user_id") == [7]
-    assert await column(pool, DETECTED_FACES, "status") == ["CONFIRMED"]
+    await pool.execute(
+        "INSERT INTO users (user_id, username, email, password, role, account_status) "
+        "VALUES (8, 'bob', 'b@example.test', '', 'USER', 'ACTIVE'), (9, 'cy', 'c@example.test', '', 'USER', 'DELETED')"
+    )
+    faces = insights(faces=4)
+    matches = (
+        Match(face=0, user_id="8", username="old name", confidence=0.9, status="IDENTIFIED"),
+        Match(face=1, user_id="7", username="ann", confidence=0.7, status="SUGGESTED"),
+        Match(face=2, user_id="9", username="cy", confidence=0.99, status="IDENTIFIED"),
+    )
+    seen = Recognition(known=1, at=0, matches=matches)
+    await models.write(whole(view(answers=faces, recognition=seen), revision=3))
+    of_face = "SELECT {} FROM {} ORDER BY array_position($1::text[], face_id::text)"
+    ids = [face_id("10", "1", n) for n in range(4)]
+
+    async def faces_of(table: str, *names: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await pool.fetch(of_face.format(", ".join(names), table), ids)]
+
+    nobody = (None, None, None)
+    assert await faces_of(DETECTED_FACES, "status", "identified_user_id", "suggested_user_id", "confidence_score") == [
+        ("CONFIRMED", 8, None, 0.9),
+        ("SUGGESTED", None, 7, 0.7),
+        *[("UNIDENTIFIED", *nobody)] * 2,
+    ]
+    assert await faces_of(
+        FACE_SEARCH, "identification_status", "identified_user_id", "identified_username", "match_confidence"
+    ) == [("IDENTIFIED", 8, "bob", 0.9), ("SUGGESTED", None, None, 0.7), *[("UNKNOWN", *nobody)] * 2]
+    media = await pool.fetchrow(f"SELECT * FROM {MEDIA_SEARCH}")
+    assert media is not None
+    assert (media["detected_face_count"], media["unidentified_face_count"]) == (4, 3)
+    assert media["detected_user_ids"] == media["identified_user_ids"] == [8]
+    assert media["detected_usernames"] == media["identified_usernames"] == ["bob"]
+    assert media["identified_confidences"] == [0.9]
+    assert await column(pool, POST_SEARCH, "all_detected_user_ids") == [[8]]
+    assert await column(pool, POST_SEARCH, "all_detected_usernames") == [["bob"]]
+
+    forgotten = Recognition(known=2, at=0)
+    await models.write([media_changed(view(answers=faces, recognition=forgotten), revision=4)])
+    assert await faces_of(DETECTED_FACES, "status", "identified_user_id") == [("UNIDENTIFIED", None)] * 4
+    assert await faces_of(FACE_SEARCH, "identification_status", "suggested_user_id") == [("UNKNOWN", None)] * 4
+    assert await column(pool, POST_SEARCH, "all_detected_user_ids") == [[]]
 
 
 async def test_the_backends_own_faces_stay(pool: Pool, models: ReadModels) -> None:
@@ -243,7 +278,7 @@ async def test_one_statement_per_table_however_many_rows(pool: Pool, models: Rea
         await models.write(changes)
         used.append(models.statements - before)
     # Locks, posts, media; eight tables; what media say of their post, and what was awaited.
-    assert used == [13, 13]
+    assert used == [14, 14]
 
 
 async def test_what_is_gone_leaves_every_table(pool: Pool, models: ReadModels) -> None:
