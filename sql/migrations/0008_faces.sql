@@ -99,3 +99,30 @@ USING hnsw (face_embedding vector_cosine_ops) WHERE is_active;
 ALTER TABLE read_model_face_search ADD COLUMN IF NOT EXISTS suggested_user_id BIGINT;
 CREATE INDEX IF NOT EXISTS idx_rfs_suggested_user ON read_model_face_search (suggested_user_id)
 WHERE suggested_user_id IS NOT NULL;
+
+-- Who is on the media of some posts, each once: by the position of the media and of the face. NULL while no media of a
+-- post was searched for faces. A function, because what writes it and what verifies it must say the same.
+CREATE OR REPLACE FUNCTION people_of_posts(posts BIGINT[])
+RETURNS TABLE (post_id BIGINT, ids BIGINT[], names TEXT[])
+LANGUAGE sql STABLE AS $$
+    SELECT wanted.post_id, found.ids, found.names
+    FROM (SELECT DISTINCT unnest(posts) AS post_id) AS wanted
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN count(*) > 0 THEN
+                coalesce(array_agg(each.id ORDER BY each.place) FILTER (WHERE each.id IS NOT NULL), '{}')
+            END AS ids, CASE WHEN count(*) > 0 THEN
+                coalesce(array_agg(each.name ORDER BY each.place) FILTER (WHERE each.id IS NOT NULL), '{}')
+            END AS names
+        FROM (
+            SELECT d.id, min(d.name) AS name, min(m.place || d.n) AS place
+            FROM (
+                SELECT detected_user_ids AS ids, detected_usernames AS names,
+                    ARRAY[coalesce(media_position, 2147483647), media_id] AS place
+                FROM read_model_media_search r
+                WHERE r.post_id = wanted.post_id AND r.revision > 0 AND detected_user_ids IS NOT NULL
+            ) AS m
+            LEFT JOIN LATERAL unnest(m.ids, m.names) WITH ORDINALITY AS d (id, name, n) ON true
+            GROUP BY d.id
+        ) AS each
+    ) AS found
+$$;

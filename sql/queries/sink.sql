@@ -69,30 +69,11 @@ WHERE m.post_id = post.post_id AND m.revision > 0
         IS DISTINCT FROM (post.tags, post.scenes, post.images)
 
 -- tell_post --
--- Who is on the media of a post, each once: by the position of the media and of the face. NULL while no media of it was
--- searched for faces.
+-- Who is on the media of a post.
 UPDATE read_model_post_search p
 SET all_detected_user_ids = found.ids, all_detected_usernames = found.names, updated_at = now()
-FROM unnest($1::bigint[]) AS wanted (post_id)
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN count(each.searched) > 0 THEN
-            coalesce(array_agg(each.id ORDER BY each.place) FILTER (WHERE each.id IS NOT NULL), '{}')
-        END AS ids, CASE WHEN count(each.searched) > 0 THEN
-            coalesce(array_agg(each.name ORDER BY each.place) FILTER (WHERE each.id IS NOT NULL), '{}')
-        END AS names
-    FROM (
-        SELECT d.id, min(d.name) AS name, min(m.place) AS place, count(*) AS searched
-        FROM (
-            SELECT detected_user_ids AS ids, detected_usernames AS names,
-                ARRAY[coalesce(media_position, 2147483647), media_id] AS place
-            FROM read_model_media_search
-            WHERE post_id = wanted.post_id AND revision > 0 AND detected_user_ids IS NOT NULL
-        ) AS m
-        LEFT JOIN LATERAL unnest(m.ids, m.names) WITH ORDINALITY AS d (id, name, n) ON true
-        GROUP BY d.id
-    ) AS each
-) AS found
-WHERE p.post_id = wanted.post_id AND p.revision > 0
+FROM people_of_posts($1::bigint[]) AS found
+WHERE p.post_id = found.post_id AND p.revision > 0
     AND (p.all_detected_user_ids, p.all_detected_usernames) IS DISTINCT FROM (found.ids, found.names)
 
 -- await --

@@ -22,6 +22,18 @@ WHERE m.post_id = ANY($1::bigint[]) AND m.revision > 0 AND expected IS DISTINCT 
 GROUP BY m.post_id, m.media_id
 ORDER BY m.media_id
 
+-- shown --
+-- Our rows of posts that say of who is on their media what the rows of these do not.
+SELECT post_id, jsonb_agg(jsonb_build_array(name, expected, found)) AS differing
+FROM people_of_posts($1::bigint[]) AS shown
+JOIN read_model_post_search p USING (post_id)
+CROSS JOIN LATERAL (VALUES
+    ('all_detected_user_ids', to_jsonb(shown.ids), to_jsonb(p.all_detected_user_ids)),
+    ('all_detected_usernames', to_jsonb(shown.names), to_jsonb(p.all_detected_usernames))
+) AS c (name, expected, found)
+WHERE p.revision > 0 AND expected IS DISTINCT FROM found
+GROUP BY post_id
+
 -- users_after --
 -- Users who have a row or should have one.
 SELECT user_id FROM (

@@ -32,7 +32,7 @@ from streamapp.events import (
 )
 from streamapp.insights import KINDS, FaceDetection, Service, service_of
 from streamapp.posts.aggregate import post_changed
-from streamapp.posts.brief import ANSWERED, FAILED
+from streamapp.posts.brief import ANSWERED, FAILED, Brief
 from streamapp.posts.expected import expected, finished, has_media, known, removed
 from streamapp.posts.policy import Policy
 from streamapp.posts.state import Media, OpenPost, Post
@@ -170,7 +170,7 @@ def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged
     concerned: Iterable[str] = ()
     if isinstance(event, Triggered):
         concerned = event.unsafe
-    elif isinstance(event, Recognised) and not recognises(event, after.media.get(event.media_id)):
+    elif isinstance(event, Recognised) and _same_people(event, after.media.get(event.media_id)):
         concerned = (event.media_id,)
     if _changes_media(event, after):
         concerned = dict.fromkeys((*after.media, *after.gone))
@@ -178,6 +178,13 @@ def _media_again(event: Event, after: Post, rows: Rows) -> Iterable[MediaChanged
     for media_id in concerned:
         if (row := rows(media_id)) is not None:
             yield media_changed(after, row, removed=media_id in left)
+
+
+def _same_people(event: Recognised, brief: Brief | None) -> bool:
+    """Whether that was the last comparison of the media, and found who was found before."""
+    if brief is None or brief.faces is None or brief.generation != event.generation:
+        return False
+    return brief.faces.known == event.known != brief.faces.since
 
 
 def _changes_media(event: Event, after: Post) -> bool:

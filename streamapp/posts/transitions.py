@@ -14,7 +14,6 @@ from streamapp.events import (
     Answered,
     Event,
     Failed,
-    Match,
     Recheck,
     Recognised,
     Recognition,
@@ -245,11 +244,9 @@ def _moved(row: Media | None, event: Event, at: int, policy: Policy) -> Media | 
 
 
 def _recognition(before: Recognition | None, event: Recognised) -> Recognition:
-    """What was found before too is so since then."""
-    known = {said(match): match.since for match in before.matches} if before is not None else {}
-    matches: tuple[Match, ...] = tuple(
-        replace(match, since=known.get(said(match), event.known)) for match in event.matches
-    )
+    """What was found before too is so since then, and under the name that was told then."""
+    known = {} if before is None else {said(match): match for match in before.matches}
+    matches = tuple(known.get(said(match)) or replace(match, since=event.known) for match in event.matches)
     return Recognition(known=event.known, at=event.at, matches=matches)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamapp.posts.expected import removed
 from streamapp.sinks.parts import Refused, database_id
-from streamapp.sinks.readmodels import MEDIA_SEARCH, READ_MODELS
+from streamapp.sinks.readmodels import MEDIA_SEARCH, POST_SEARCH, READ_MODELS
 from streamapp.verify import wanted
 from streamapp.verify.findings import Difference, Findings
 from streamapp.verify.rows import Compared, Key, PartKey, Present, Seen
@@ -43,12 +43,15 @@ def judge(known: Known, pieces: Iterable[WantedRow | Refused], present: Iterable
 
 
 def _told(known: Known, seen: Seen) -> Iterator[Difference]:
-    """What media rows say of their post otherwise than its row does."""
+    """What media rows say of their post otherwise than its row does, and that row of who is on them."""
     for media in seen.told.get(database_id(known.post_id) or 0, ()):
         for name, (expected, found) in media.columns.items():
             ids = {"post": known.post_id, "media": str(media.media_id)}
             where = _where((MEDIA_SEARCH, media.media_id))
             yield Difference(kind="row", where=where, field=name, expected=expected, found=found, **ids)
+    for name, (expected, found) in seen.shown.get(database_id(known.post_id) or 0, {}).items():
+        where = _where((POST_SEARCH, database_id(known.post_id) or 0))
+        yield Difference(kind="row", where=where, field=name, expected=expected, found=found, post=known.post_id)
 
 
 def _refusal(row: WantedRow, seen: Seen) -> str | None:

@@ -68,6 +68,7 @@ class Seen:
     present: Mapping[int, Sequence[Present]]  # by post
     awaiting: Mapping[PartKey, Mapping[str, Any]]
     told: Mapping[int, Sequence[Told]] = field(default_factory=dict)  # by post
+    shown: Mapping[int, Columns] = field(default_factory=dict)  # by post: what its row says of who is on its media
     lacking: Mapping[PartKey, str] = field(default_factory=dict)  # by part: the backend's table without its row
 
 
@@ -116,6 +117,7 @@ class Rows:
             present=present,
             awaiting=keyed,
             told=await self._told(posts),
+            shown=await self._shown(posts),
             lacking=lacking(parts, of_posts, of_media),
         )
 
@@ -126,6 +128,12 @@ class Rows:
                 one = Told(media_id=row["media_id"], columns=_columns(row["differing"]))
                 found.setdefault(row["post_id"], []).append(one)
         return found
+
+    async def _shown(self, posts: Sequence[int]) -> dict[int, Columns]:
+        if not {MEDIA_SEARCH, POST_SEARCH} <= self.models.keys():
+            return {}
+        rows = await self.pool.fetch(sql.queries("verify")["shown"], posts)
+        return {row["post_id"]: _columns(row["differing"]) for row in rows}
 
     async def posts_but(self, known: Set[int]) -> AsyncIterator[list[int]]:
         """The posts that have rows of ours and are not known, in pages."""

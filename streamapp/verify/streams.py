@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 from redis.asyncio import Redis
 
 from streamapp.contracts.dialect import RESULT_ID
-from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
+from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS, RECOGNITIONS
 from streamapp.ids import join
 
 Fields: TypeAlias = dict[str, str]
 
-STREAMS = (INSIGHTS, FACES, ENRICHED, ERRORS)
+STREAMS = (INSIGHTS, FACES, ENRICHED, RECOGNITIONS, ERRORS)
 PAGE = 100  # entries; one with many faces has some hundred kB
 
 

@@ -103,6 +103,7 @@ def messages(known: Known, dialect: str) -> list[WantedMessage]:
             if announced(post, row):
                 found += _answers(post, row, dialect)
                 found += _failures(row, dialect)
+                found += _people(post, row, dialect)
     return found
 
 
@@ -128,6 +129,14 @@ def _failures(row: Media, dialect: str) -> Iterator[WantedMessage]:
                 yield WantedMessage(message, row.media_id, at)
 
 
+def _people(post: Post, row: Media, dialect: str) -> Iterator[WantedMessage]:
+    """Who was found on a media: versions of the known faces are microseconds."""
+    found = () if row.recognition is None else row.recognition.matches
+    for version in dict.fromkeys(match.since for match in found):
+        for message in write(media_changed(post, row, recognised=version), dialect=dialect):
+            yield WantedMessage(message, row.media_id, version // 1000)
+
+
 def inconsistencies(known: Known) -> Iterator[Difference]:
     """The post's row and the rows of its media are moved by the same facts: what they say must be the same."""
     if (post := known.alive) is None:
@@ -143,4 +152,4 @@ def inconsistencies(known: Known) -> Iterator[Difference]:
 
 def _progress(brief: Brief) -> tuple[object, ...]:
     """When to try again is left out: of a media that has all its answers nobody keeps it."""
-    return brief.clock, brief.model, brief.progress
+    return brief.clock, brief.model, brief.progress, brief.faces

@@ -123,7 +123,8 @@ class GivenOut:
 
     def _batch(self, parts: Sequence[Part]) -> Batch:
         media = {(100, part.pk): self.backend["media"] for part in parts}
-        return sort(parts, {100: self.backend["post"]}, media, width=WIDTH, face_width=FACE_WIDTH)
+        people = {7: "ann", 8: "bob"}
+        return sort(parts, {100: self.backend["post"]}, media, width=WIDTH, face_width=FACE_WIDTH, people=people)
 
     @property
     def known(self) -> Known:

@@ -49,7 +49,9 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_agents_tables_and_settings_that_keep_data() -> None:
     app = json.loads(python(ASK).stdout)
     assert app["agents"] == app["lanes"]
-    assert app["agents"] == ["captions", "faces", "ingest", "posts", "publish", "sink", "sync", "vision"]
+    assert app["agents"] == sorted(
+        [*("captions", "faces", "ingest", "posts", "profiles", "publish", "recognition", "sink", "sync", "vision")]
+    )
     assert app["tables"] == ["media", "open_posts", "posts"]
     assert {"post-image-processing", "post-aggregation-trigger", "post-update-processing", "es-sync-queue"} <= set(
         app["topics"]

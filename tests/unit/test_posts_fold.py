@@ -7,9 +7,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from world import POLICY, START, World, answered, failed, registered, shuffled, ticked, triggered
+from world import (
+    POLICY,
+    START,
+    World,
+    answered,
+    failed,
+    recheck,
+    recognised,
+    registered,
+    shuffled,
+    ticked,
+    triggered,
+)
 
-from streamapp.events import Event, Failed, MediaChanged, PostChanged, PostDeleted, ServiceFailed, Task, Updated, encode
+from streamapp.contracts.results import recognitions
+from streamapp.events import (
+    Event,
+    Failed,
+    MediaChanged,
+    PostChanged,
+    PostDeleted,
+    Recognition,
+    ServiceFailed,
+    Task,
+    Updated,
+    encode,
+)
 from streamapp.insights import (
     KINDS,
     SERVICES,
@@ -24,6 +48,7 @@ from streamapp.insights import (
     SceneRecognition,
     Tagging,
 )
+from streamapp.posts.brief import said
 from streamapp.posts.expected import removed
 from streamapp.posts.story import story
 
@@ -559,7 +584,26 @@ def facts(random: Random) -> list[Event]:
     for n, task in enumerate(world.tasks):
         at = START + 1_000 + n
         answers.append(failed(task, at=at, permanent=True) if random.random() < 0.15 else answered(task, at=at))
-    return events + answers
+    world.tell(*answers)
+    versions = iter(range(1, 100))
+    found = {
+        (task.media_id, task.generation, n): recognised(
+            task, *(random.choice((None, "7", "8")) for _ in task.faces), known=next(versions)
+        )
+        for task in world.comparisons
+        for n in range(random.randrange(4))
+    }
+    rechecks: list[Event] = [recheck(m, random.randrange(100)) for m in media if random.random() < 0.3]
+    return events + answers + list(found.values()) + rechecks
+
+
+def people(world: World) -> dict[str, list[tuple[object, ...]]]:
+    """Who is on each media in the end."""
+    return {
+        media_id: [said(match) for match in row.recognition.matches]
+        for media_id, row in world.media.items()
+        if row.recognition is not None
+    }
 
 
 @settings(max_examples=3 * MANY, deadline=None)
@@ -575,6 +619,7 @@ def test_any_order_and_duplication_ends_in_the_same_payload(random: Random) -> N
     wild.tell(*asked)
     wild.tell(*[e for e in told if e not in asked], ticked(500))
     assert final(wild) == final(calm)
+    assert people(wild) == people(calm)
     assert wild.open == calm.open
 
 
@@ -630,6 +675,12 @@ def test_crashes_at_any_point_are_healed_by_the_replay(random: Random) -> None:
             world.position = acked - 1
     assert final(world) == final(calm)
     assert world.open == calm.open
+    assert people(world) == people(calm)
+    told = {
+        face.version for change in world.changes if isinstance(change, MediaChanged) for face in recognitions(change)
+    }
+    rows = [row.recognition for row in world.media.values() if row.recognition is not None]
+    assert told >= {match.since for recognition in rows for match in recognition.matches}
     given_out: dict[tuple[int, str | None], bytes] = {}
     for payload in world.payloads:
         assert given_out.setdefault((payload.revision, payload.trigger), encode(payload)) == encode(payload)
@@ -679,3 +730,98 @@ def test_a_post_of_1000_media_and_an_image_full_of_faces_stay_below_the_message_
     assert world.post is not None
     assert len(msgspec.json.encode(world.post)) < LIMIT / 10
     assert max(len(msgspec.json.encode(row)) for row in world.media.values()) < LIMIT / 20
+
+
+def with_faces() -> World:
+    """A complete post whose media 202 has one face."""
+    world = World()
+    world.tell(registered("202"), triggered("202"))
+    world.answer_all()
+    return world
+
+
+def test_found_faces_are_compared_with_the_known_ones_once() -> None:
+    world = with_faces()
+    (task,) = world.comparisons
+    assert (task.media_id, task.generation, task.faces) == ("202", "1-0/pixel-1", (b"1234",))
+    world.tell(recognised(task), *(answered(task) for task in world.tasks))
+    assert len(world.comparisons) == 1
+    world = World()
+    world.tell(registered("201"))  # without a face
+    world.answer_all()
+    assert world.comparisons == []
+
+
+def test_nobody_known_changes_nothing_but_tells_whoever_writes_rows() -> None:
+    world = with_faces()
+    before = (world.post and world.post.revision, len(world.payloads))
+    folded = world.tell(recognised(world.comparisons[0], None))
+    assert (world.post and world.post.revision, len(world.payloads)) == before
+    assert folded.changes == ()
+    (row,) = folded.rows
+    assert row.media.recognition == Recognition(known=1, at=START + 2001)
+
+
+def test_who_is_found_is_a_revision_with_a_message_for_each_face() -> None:
+    world = with_faces()
+    revision = world.payloads[-1].revision
+    folded = world.tell(recognised(world.comparisons[0], "7", known=5))
+    change, payload = folded.changes
+    assert isinstance(change, MediaChanged)
+    (face,) = recognitions(change)
+    told = (face.user_id, face.username, face.status, face.confidence, face.version)
+    assert told == ("7", "name-7", "IDENTIFIED", 0.9, 5)
+    assert isinstance(payload, PostChanged)
+    assert payload.revision == revision + 1
+    assert replace(payload, revision=revision, trigger=None) == world.payloads[-2]
+
+
+def test_the_same_people_again_give_nothing_out() -> None:
+    world = with_faces()
+    task = world.comparisons[0]
+    world.tell(recognised(task, "7", known=5))
+    folded = world.tell(recognised(task, "7", known=9))
+    assert folded.changes == ()
+    assert [row.media.recognition and row.media.recognition.matches[0].since for row in folded.rows] == [5]
+    assert world.tell(recognised(task, known=7)).ignored is not None  # older known faces
+    assert people(world) == {"202": [(0, "7", 0.9, "IDENTIFIED")]}
+
+
+def test_of_several_faces_only_those_that_changed_are_told_again() -> None:
+    world = World()
+    world.tell(registered("200"))  # two faces
+    world.answer_all()
+    task = world.comparisons[0]
+    world.tell(recognised(task, "7", "8", known=2))
+    (change, *_) = world.tell(recognised(task, "7", "9", known=3)).changes
+    assert isinstance(change, MediaChanged)
+    assert [(face.user_id, face.version) for face in recognitions(change)] == [("9", 3)]
+    (change, *_) = world.tell(recognised(task, None, "9", known=4)).changes
+    assert isinstance(change, MediaChanged)
+    assert list(recognitions(change)) == []
+    (change, *_) = world.tell(recognised(task, "7", "9", known=5)).changes
+    assert isinstance(change, MediaChanged)
+    assert [(face.user_id, face.version) for face in recognitions(change)] == [("7", 5)]
+
+
+def test_a_recheck_asks_for_a_comparison_with_newer_faces_only() -> None:
+    world = with_faces()
+    world.tell(recognised(world.comparisons[0], "7", known=5))
+    assert world.tell(recheck("202", 5)).comparison is None
+    folded = world.tell(recheck("202", 6))
+    assert folded.comparison == world.comparisons[0]
+    assert (folded.changes, folded.rows) == ((), ())
+    assert world.tell(recheck("201", 6)).ignored is not None  # never registered
+    world.tell(Updated(post_id="100", clock="60-0", at=START, correlation_id="u", deleted=True))
+    assert world.tell(recheck("202", 7)).comparison is None
+
+
+def test_another_registration_is_another_comparison() -> None:
+    world = with_faces()
+    first = world.comparisons[0]
+    world.tell(recognised(first, "7", known=5), registered("202", clock=9))
+    assert people(world) == {}
+    assert world.tell(recognised(first, "7", known=6)).ignored is not None
+    for task in world.tasks[3:]:
+        world.tell(answered(task))
+    assert [task.generation for task in world.comparisons] == ["1-0/pixel-1", "9-0/pixel-1"]

@@ -12,7 +12,7 @@ from given_out import GivenOut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from world import START, answered, failed, registered, ticked, triggered
+from world import START, answered, failed, recheck, recognised, registered, ticked, triggered
 
 from streamapp.contracts import DIALECTS
 from streamapp.contracts.streams import ENRICHED, ERRORS, FACES, INSIGHTS
@@ -41,7 +41,7 @@ def anything(random: Random, out: GivenOut, clock: int) -> Event:
     """The next fact of a post: of the backend, of an engine, or of time."""
     media_id = random.choice(MEDIA)
     tasks = [task for task in out.world.tasks if random.random() < 0.5]
-    match random.randrange(10):
+    match random.randrange(12):
         case 0 | 1:
             return registered(media_id, clock=clock, position=random.choice((None, int(media_id))))
         case 2:
@@ -54,12 +54,23 @@ def anything(random: Random, out: GivenOut, clock: int) -> Event:
             return updated(clock, deleted=random.random() < 0.4, text=True)
         case 6:
             return ticked(clock * random.choice((1, 10)))
+        case 7 | 8:
+            return of_faces(random, out, media_id)
         case _ if tasks:
             task, at = random.choice(tasks), START + clock
             if random.random() < 0.3:
                 return failed(task, at=at, permanent=random.random() < 0.5)
             return answered(task, at=at)
     return ticked(clock)
+
+
+def of_faces(random: Random, out: GivenOut, media_id: str) -> Event:
+    """Faces were compared with the known ones, or are to be."""
+    if not out.world.comparisons or random.random() < 0.3:
+        return recheck(media_id, random.randrange(1, 9))
+    comparison = random.choice(out.world.comparisons)
+    people = [random.choice((None, "7", "8", "9", "no number")) for _ in comparison.faces]
+    return recognised(comparison, *people, known=random.randrange(1, 9), cosine=random.choice((0.9, 0.75)))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

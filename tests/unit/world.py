@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
-from streamapp.events import Answered, Change, Event, Failed, PostChanged, Registered, Task, Ticked, Triggered
+from streamapp.events import (
+    Answered,
+    Change,
+    Event,
+    Failed,
+    Match,
+    PostChanged,
+    Recheck,
+    Recognise,
+    Recognised,
+    Registered,
+    Task,
+    Ticked,
+    Triggered,
+)
 from streamapp.insights import (
     Face,
     FaceDetection,
@@ -95,6 +110,27 @@ def failed(task: Task, *, at: int = START + 1000, permanent: bool = False, error
     )
 
 
+def recognised(task: Recognise, *users: str | None, known: int = 1, cosine: float = 0.9) -> Recognised:
+    """Who each face is, None: nobody."""
+    status: Literal["IDENTIFIED", "SUGGESTED"] = "IDENTIFIED" if cosine >= 0.85 else "SUGGESTED"
+    return Recognised(
+        post_id=task.post_id,
+        media_id=task.media_id,
+        generation=task.generation,
+        known=known,
+        at=START + 2000 + known,
+        matches=tuple(
+            Match(face=face, user_id=user, username=f"name-{user}", confidence=cosine, status=status)
+            for face, user in enumerate(users)
+            if user is not None
+        ),
+    )
+
+
+def recheck(media_id: str, known: int, *, post_id: str = "100") -> Recheck:
+    return Recheck(post_id=post_id, media_id=media_id, known=known, at=START + 3000 + known)
+
+
 @dataclass
 class World:
     """One post's rows, and everything that went out."""
@@ -104,6 +140,7 @@ class World:
     media: dict[str, Media] = field(default_factory=dict)
     open: OpenPost | None = None
     tasks: list[Task] = field(default_factory=list)
+    comparisons: list[Recognise] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     told: list[Change] = field(default_factory=list)  # changes, and those of rows only
     position: int = -1  # in the log
@@ -116,6 +153,7 @@ class World:
             self.post, self.open = folded.post, folded.open
             self.media.update(folded.media)
             self.tasks += folded.tasks
+            self.comparisons += [] if folded.comparison is None else [folded.comparison]
             self.changes += folded.changes
             self.told += (*folded.changes, *folded.rows)
         return folded
