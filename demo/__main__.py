@@ -23,6 +23,7 @@ async def show(environment: Mapping[str, str]) -> None:
             await scenarios.one_image(backend, images)
             await scenarios.three_images(backend, images)
             await scenarios.a_missing_image(backend, images)
+            await scenarios.a_face(backend, images)
             await scenarios.rows(backend)
             await scenarios.search(backend)
 

@@ -81,6 +81,30 @@ async def a_missing_image(backend: Backend, images: str) -> None:
         say(f"              {line}")
 
 
+async def a_face(backend: Backend, images: str) -> None:
+    """Somebody is enrolled, and found on an image that was posted before."""
+    say("\nA profile picture, and who is on the images of post 101")
+    clock = Clock()
+    await backend.add_user(16, "lena")
+    await backend.send(
+        "profile-picture-processing", userId=16, imageUrl=f"{images}/profile_lena.jpg", correlationId="profile-16"
+    )
+    (found, *_) = await until(lambda: backend.results("face-recognition-results", 101), what="a face that is known")
+    clock.step("XADD profile-picture-processing → face-recognition-results")
+    for name in ("mediaId", "suggestedUserId", "matchedUsername", "confidenceScore", "status"):
+        say(f"            {name:18} {found[name]}")
+
+    async def named() -> bool:
+        return bool(
+            await backend.postgres.fetchval(
+                "SELECT 16 = ANY(all_detected_user_ids) FROM read_model_post_search WHERE post_id = 101"
+            )
+        )
+
+    await until(named, what="who is on post 101 in its row")
+    clock.step("the rows of the image and of its post name her")
+
+
 async def search(backend: Backend) -> None:
     """The search of the second scenario: all its images, whichever of them shows the beach or the people."""
     say("\nSearch “beach party”")

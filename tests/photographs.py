@@ -25,3 +25,10 @@ def put_faces(folder: Path) -> None:
             for place in places:
                 image.paste(face(), place)
             image.save(folder / f"{name}.jpg", quality=92)
+
+
+def portrait(*, beside: int = 0) -> Image.Image:
+    """The portrait, 512 pixels wide, with so many pixels of wall beside it."""
+    image = Image.new("RGB", (512 + beside, 512), (90, 110, 130))
+    image.paste(Image.fromarray(data.astronaut()), (beside, 0))
+    return image

@@ -87,3 +87,38 @@ async def test_many_at_once_each_gets_its_own_and_a_bad_one_fails_alone(
             captions.setdefault(names[int(message["mediaId"])], set()).add(message["caption"])
     assert {name: len(said) for name, said in captions.items()} == {"beach": 1, "forest": 1, "street": 1}
     assert len(set.union(*captions.values())) == 3
+
+
+async def test_who_is_on_a_photograph(backend: Backend, tmp_path: Path, post_id: int) -> None:
+    """Enrolled with a portrait, found on a picture of other size, before and after; the other picture enrols nobody."""
+    photographs.portrait().save(tmp_path / "me.jpg", quality=95)
+    photographs.portrait(beside=200).save(tmp_path / "post.jpg", quality=95)
+    (tmp_path / "nobody.jpg").write_bytes(samples.path("forest").read_bytes())
+    user = 6_000_000 + post_id % 1_000_000
+    await backend.add_user(user, f"eileen{user}")
+
+    async def named(post: int, *users: int) -> bool:
+        query = "SELECT all_detected_user_ids FROM read_model_post_search WHERE post_id = $1"
+        return bool(await backend.postgres.fetchval(query, post) == list(users))
+
+    async def refused() -> bool:
+        entries: list[tuple[str, dict[str, str]]] = await backend.redis.xrange("ml-error-results")  # type: ignore[assignment]
+        return any(found.get("userId") == str(user) and "no face" in found["error"] for _, found in entries)
+
+    with samples.serve(folder=tmp_path) as url:
+
+        async def post(post: int) -> None:
+            await backend.add_post(post, 15, "Launch", {post + 1: f"{url}/post.jpg"})
+            await backend.request_image(post, post + 1, f"{url}/post.jpg")
+            await backend.trigger(post, post + 1)
+
+        await post(post_id)
+        await until(lambda: named(post_id), what="a face of nobody")
+        await backend.send("profile-picture-processing", userId=user, imageUrl=f"{url}/nobody.jpg", correlationId="n")
+        await until(refused, what="the refusal")
+        await backend.send("profile-picture-processing", userId=user, imageUrl=f"{url}/me.jpg", correlationId="m")
+        await until(lambda: named(post_id, user), what="who it is, found afterwards")
+        await post(post_id + 5)
+        await until(lambda: named(post_id + 5, user), what="who it is, found at once")
+    await backend.postgres.execute("DELETE FROM read_model_known_faces WHERE user_id = $1", user)
+    await until(lambda: named(post_id), what="nobody again")
