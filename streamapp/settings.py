@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streamapp.media.addresses import AllowedHosts
@@ -252,6 +252,12 @@ class Settings(BaseSettings):
         "is read again after 1, 5 and 30 seconds.",
     )
     index_prefix: str = Field("", pattern=r"^[a-z0-9-]*$", description="Put before the names of indices.")
+
+    @model_validator(mode="after")
+    def _ordered_thresholds(self) -> Self:
+        if self.face_suggested > self.face_identified:
+            raise ValueError("STREAMAPP_FACE_SUGGESTED is above STREAMAPP_FACE_IDENTIFIED")
+        return self
 
     @property
     def kafka_servers(self) -> list[str]:

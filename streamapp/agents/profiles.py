@@ -14,7 +14,7 @@ from streamapp.app import app
 from streamapp.contracts import ProfileEmbedded, ProfileFailed, ProfileRequest, write
 from streamapp.contracts.streams import PROFILES
 from streamapp.delivery import dead_letter
-from streamapp.faces.enrolment import EnrolmentRefused
+from streamapp.faces.enrolment import EnrolmentRefused, Outdated
 from streamapp.faces.store import Enrolment
 from streamapp.media.errors import FetchError
 from streamapp.media.image import ImageError
@@ -36,6 +36,9 @@ async def handle(event: EventT[Any]) -> None:
         found = await app.resources.profiles.read(request.user_id, request.url, clock)
         async with _enrolling:
             await _enrol(request, clock, found)
+    except Outdated as exc:
+        app.ignored["profiles"] += 1
+        logger.info("the picture %s of user %s is not enrolled: %s", clock, request.user_id, exc)
     except (EnrolmentRefused, FetchError, ImageError) as exc:
         failed = ProfileFailed(
             user_id=request.user_id, error=str(exc), clock=clock, correlation_id=request.correlation_id

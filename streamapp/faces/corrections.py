@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Tell: TypeAlias = Callable[[Sequence[Recheck]], Awaitable[None]]
 """Sends facts, and returns when they are confirmed. Raises Unavailable."""
 
-LEASE = dt.timedelta(seconds=60)  # until another worker takes what was claimed
+LEASE = dt.timedelta(seconds=15)  # until another worker takes what was claimed
 AT_ONCE = 200  # media told of together
 NEAREST = 1000  # stored faces looked through first; four times as many while all of them are near enough
 SEARCH = ("hnsw.ef_search = 1000", "hnsw.iterative_scan = strict_order", "hnsw.max_scan_tuples = 2000000000")

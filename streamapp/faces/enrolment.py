@@ -16,6 +16,11 @@ class EnrolmentRefused(ValueError):
     """No face of the picture can be enrolled; the text says why."""
 
 
+class Outdated(Exception):
+    """A later picture of the user counts, or they were forgotten later. That is no failure: what was answered when it
+    was new comes again when a worker was killed before it acknowledged."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demands:
     """What a face must be. min_side: pixels of the shorter side of its box. min_quality: 0..1, of the engine."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamapp.events import Match
-from streamapp.faces.enrolment import EnrolmentRefused
+from streamapp.faces.enrolment import EnrolmentRefused, Outdated
 from streamapp.faces.matching import NEIGHBOURS, Neighbour, Thresholds, cosine, decide
 from streamapp.posts.clock import parse
 from streamapp.sinks.database import DATA_ERRORS, TROUBLE, Pool, unavailable
@@ -109,7 +109,7 @@ class KnownFaces:
         )
 
     async def repeat(self, user_id: int, clock: str, known: Enrolment) -> None:
-        """The picture of an enrolment was sent again. Raises EnrolmentRefused where it is not the user's any more."""
+        """The picture of an enrolment was sent again. Raises Outdated where it is not the user's any more."""
         asked = as_number(clock), known.sha256, known.model
         try:
             await self._send.fetch(self.pool, "repeat_picture", user_id, *asked)
@@ -117,11 +117,12 @@ class KnownFaces:
             raise unavailable(error) from error
         now = await self.enrolled(user_id)
         if now is None or now.sha256 != known.sha256:
-            raise EnrolmentRefused("the user was forgotten, or enrolled with another picture, meanwhile")
+            raise Outdated("the user was forgotten, or enrolled with another picture, meanwhile")
 
     async def enrol(self, user_id: int, new: Enrolment) -> None:
         """Replace what a user was enrolled with by what was asked for later, and write it to the tables; where the
-        backend does not have the user yet, the sweep writes it when it does. Raises EnrolmentRefused."""
+        backend does not have the user yet, the sweep writes it when it does. Raises EnrolmentRefused where it is no
+        vector, and Outdated."""
         text = vector_text(new.embedding, self.width, what="face")
         if isinstance(text, Refused):
             raise EnrolmentRefused(text.reason)
@@ -134,9 +135,9 @@ class KnownFaces:
                         await self._send.change(connection, "enrol", user_id, *asked)
                     ((clock, _, _, embedding),) = await self._send.fetch(connection, "picture", user_id)
                     if embedding is None:
-                        raise EnrolmentRefused("the user was forgotten after this picture was sent")
+                        raise Outdated("the user was forgotten after this picture was sent")
                     if clock > number:
-                        raise EnrolmentRefused("a newer picture of the user is enrolled")
+                        raise Outdated("a newer picture of the user is enrolled")
                     async with connection.transaction():
                         await self._rows.write(connection, [user_id])
                 except DATA_ERRORS as error:  # the sweep says and counts what no row can have

@@ -11,7 +11,7 @@ from sinks_support import backend_post, face, media_changed, view
 
 from streamapp.errors import Unavailable
 from streamapp.events import Match, Recognition
-from streamapp.faces.enrolment import EnrolmentRefused
+from streamapp.faces.enrolment import EnrolmentRefused, Outdated
 from streamapp.faces.store import KnownFaces, as_number
 from streamapp.insights import FaceDetection
 from streamapp.sinks.database import Pool, open_pool
@@ -117,7 +117,7 @@ async def test_nobody_was_ever_known(store: KnownFaces) -> None:
 async def test_the_newest_picture_counts_in_any_order(pool: Pool, store: KnownFaces) -> None:
     await store.enrol(8, picture(axis(0).tobytes(), clock="5-1"))
     await store.enrol(8, picture(axis(1).tobytes(), clock="10-0"))
-    with pytest.raises(EnrolmentRefused, match="newer picture"):
+    with pytest.raises(Outdated, match="newer picture"):
         await store.enrol(8, picture(axis(2).tobytes(), clock="9-7"))
     await store.enrol(8, picture(axis(1).tobytes(), clock="10-0"))  # again, as after a crash
     for table, column in ((USER_FACES, "embedding"), (KNOWN_FACES, "face_embedding")):
@@ -144,10 +144,10 @@ async def test_the_same_picture_again_changes_nothing(pool: Pool, store: KnownFa
     before = await pool.fetchval(f"SELECT array_agg(xmin::text) FROM {KNOWN_FACES}")
     await store.repeat(8, "9-0", first)
     assert await pool.fetchval(f"SELECT array_agg(xmin::text) FROM {KNOWN_FACES}") == before
-    with pytest.raises(EnrolmentRefused, match="newer picture"):
+    with pytest.raises(Outdated, match="newer picture"):
         await store.enrol(8, picture(axis(2).tobytes(), clock="8-0", sha256=b"2"))
     await store.enrol(8, picture(axis(2).tobytes(), clock="10-0", sha256=b"2"))
-    with pytest.raises(EnrolmentRefused, match="meanwhile"):
+    with pytest.raises(Outdated, match="meanwhile"):
         await store.repeat(8, "9-5", first)
 
 

@@ -27,6 +27,7 @@ def test_the_example_is_generated_from_the_settings() -> None:
         ("ENGINE", "magic"),
         ("SINK_TABLES", "users"),
         ("ATTEMPTS", "0"),
+        ("FACE_SUGGESTED", "0.9"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
