@@ -11,6 +11,7 @@ import click
 import orjson
 
 from streamapp.cli import contracts as wire
+from streamapp.cli.faces import stats, who
 from streamapp.cli.forget import forget_user
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
@@ -147,6 +148,27 @@ def forget_user_command(user_id: int, check: bool, wait: float, as_json: bool) -
     everything goes. Exit code 1 where something is left.
     """
     _finish(forget_user(user_id, check=check, wait=wait), as_json=as_json)
+
+
+@main.group()
+def faces() -> None:
+    """Known faces, and who is near them."""
+
+
+@faces.command("who")
+@click.argument("face", metavar="FACE|IMAGE")
+@_json
+def faces_who_command(face: str, as_json: bool) -> None:
+    """Who is it, and how sure is that? FACE is the id of a stored face, IMAGE a file or a URL with any faces."""
+    _finish(who(face), as_json=as_json)
+
+
+@faces.command("stats")
+@click.option("--sample", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000), help="Stored faces.")
+@_json
+def faces_stats_command(sample: int, as_json: bool) -> None:
+    """How near stored faces are to the nearest known one, for choosing thresholds, and what is still to be compared."""
+    _finish(stats(sample), as_json=as_json)
 
 
 @main.group()
