@@ -72,14 +72,15 @@ async def compared(known: KnownFaces, faces: Sequence[Seen]) -> list[dict[str, A
     _, found = await known.nearest(usable) if usable else (0, [])
     neighbours = iter(found)
     return [
-        _told(face, [], known.thresholds, unusable=text.reason)
+        judged(face, [], known.thresholds, unusable=text.reason)
         if isinstance(text, Refused)
-        else _told(face, next(neighbours), known.thresholds)
+        else judged(face, next(neighbours), known.thresholds)
         for face, text in zip(faces, texts, strict=True)
     ]
 
 
-def _told(face: Seen, near: Sequence[Neighbour], thresholds: Thresholds, *, unusable: str = "") -> dict[str, Any]:
+def judged(face: Seen, near: Sequence[Neighbour], thresholds: Thresholds, *, unusable: str = "") -> dict[str, Any]:
+    """A face, its nearest known ones and what the thresholds make of them; unusable: why it has none."""
     decided = decide(near, thresholds)
     return {
         "bbox": list(face.bbox),
