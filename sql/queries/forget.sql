@@ -25,9 +25,9 @@ JOIN media_ai_insights i ON i.media_id = f.media_id
 WHERE f.identified_user_id = ANY($1::bigint[]) OR f.suggested_user_id = ANY($1::bigint[])
 
 -- awaiting_with_users --
--- What waits to be rows and says so ($1: how that stands in its bytes).
+-- What waits to be rows and says so ($1: how that stands in its bytes). Most says of nobody that he is on an image.
 SELECT table_name, pk, post_id, media_id, change FROM awaiting a
-WHERE EXISTS (SELECT FROM unnest($1::bytea[]) AS said WHERE position(said IN a.change) > 0)
+WHERE position('"matches":['::bytea IN a.change) > 0 AND EXISTS (SELECT FROM unnest($1::bytea[]) AS said WHERE position(said IN a.change) > 0)
 FOR UPDATE
 
 -- rewrite_awaiting --

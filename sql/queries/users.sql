@@ -87,7 +87,7 @@ JOIN media_ai_insights i ON i.media_id = f.media_id
 WHERE f.identified_user_id = ANY($1::bigint[]) OR f.suggested_user_id = ANY($1::bigint[])
 UNION
 SELECT a.post_id FROM awaiting a
-WHERE EXISTS (SELECT FROM unnest($2::bytea[]) AS said WHERE position(said IN a.change) > 0)
+WHERE position('"matches":['::bytea IN a.change) > 0 AND EXISTS (SELECT FROM unnest($2::bytea[]) AS said WHERE position(said IN a.change) > 0)
 
 -- leave_read_model_user_search --
 WITH gone AS (DELETE FROM read_model_user_search WHERE user_id = ANY($1::bigint[]) RETURNING 1)

@@ -20,8 +20,9 @@ from streamapp.sinks.readmodels import (
 )
 from streamapp.sinks.statements import On, Statements
 
-# That have users' faces, or say whom somebody is.
-_FACES = (USER_FACES, KNOWN_FACES, POST_SEARCH, MEDIA_SEARCH, FACE_SEARCH, DETECTED_FACES)
+# That say who somebody is, that have users' faces, and that are users' own.
+_TAGS = (POST_SEARCH, MEDIA_SEARCH, FACE_SEARCH, DETECTED_FACES)
+_FACES = (USER_FACES, KNOWN_FACES)
 _OWN = (USER_SEARCH, FEED)
 
 
@@ -62,11 +63,11 @@ class Users:
         done = Forgotten()
         found = await self._send.fetch(on, "media_with_users", user_ids)
         done.rows["enrolments"] = await self._send.change(on, "forget_enrolments", user_ids)
-        for table in _FACES:
-            if table in tables:
-                done.rows[table] = await self._send.change(on, f"leave_{table}", user_ids)
+        await self._leave(on, user_ids, [table for table in _TAGS if table in tables], done)
         waiting = await self._awaiting.forget(on, user_ids)
         done.rows["awaiting"] = len(waiting)
+        # Last: who deletes a known face draws a version, and nobody else draws one until he commits.
+        await self._leave(on, user_ids, [table for table in _FACES if table in tables], done)
         if media := sorted({*also, *((row["post_id"], row["media_id"]) for row in found), *waiting}):
             await self._send.fetch(on, "draw_version", user_ids)
             posts, ids = map(list, zip(*media, strict=True))
@@ -78,7 +79,9 @@ class Users:
     ) -> Forgotten:
         """The same, and their own rows."""
         done = await self.forget(on, user_ids, tables, also=also)
-        for table in _OWN:
-            if table in tables:
-                done.rows[table] = await self._send.change(on, f"leave_{table}", user_ids)
+        await self._leave(on, user_ids, [table for table in _OWN if table in tables], done)
         return done
+
+    async def _leave(self, on: On, user_ids: Sequence[int], tables: Sequence[str], done: Forgotten) -> None:
+        for table in tables:
+            done.rows[table] = await self._send.change(on, f"leave_{table}", user_ids)
