@@ -80,12 +80,16 @@ class State(Generic[T]):
         return [(key.decode(), row) for key in keys if (row := self.get(key.decode())) is not None]
 
     async def saying(self, text: bytes) -> list[T]:
-        """The rows of this worker with a text in their bytes; other work goes on between them."""
+        """The rows of this worker with a text in their bytes; other work goes on between them. Raises Unavailable."""
         found = []
-        for n, key in enumerate(list(self._table)):
+        with _local():
+            keys = list(self._table)
+        for n, key in enumerate(keys):
             if n % SCANNED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if (raw := self._table.get(key)) is not None and text in raw:
+            with _local():
+                raw = self._table.get(key)
+            if raw is not None and text in raw:
                 found.append(self._decode(raw))
         return found
 

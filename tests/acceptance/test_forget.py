@@ -194,3 +194,33 @@ async def test_health_says_what_is_still_to_be_compared(system: System, backend:
     faces = await until(counted, what="the pending corrections in health")
     assert faces["pending"].keys() == {"changes", "media", "since", "awaiting"}
     assert faces["unusable"] == 0
+
+
+async def test_the_state_of_all_workers_is_looked_at(
+    system: System, backend: Backend, images: str, post_id: int
+) -> None:
+    user_id = await enrolled(backend, images, "lena")
+    posts = [post_id + 1_000_000 + 10 * n for n in range(8)]
+    for each in posts:
+        await sunset(backend, images, each)
+    for each in posts:
+        await tagged(backend, each, user_id)
+    await asyncio.to_thread(system.up, workers=2)
+    try:
+
+        async def both_work() -> Any:
+            return len(set(await holders(backend, posts))) == 2
+
+        await until(both_work, what="posts in both workers", seconds=60)
+        code, text = await streamapp(system, "forget", "user", str(user_id), "--check", "--json")
+        (state,) = [left for left in json.loads(text)["left"] if left["place"] == "state"]
+        assert (code, state["count"] >= len(posts)) == (1, True)
+        code, text = await streamapp(system, "forget", "user", str(user_id))
+        assert (code, "nothing is left" in text) == (0, True), text
+    finally:
+        await asyncio.to_thread(system.down, "worker-1")
+
+
+async def holders(backend: Backend, posts: list[int]) -> list[str]:
+    """The worker of each post."""
+    return [str((await backend.story(post)).get("worker")) for post in posts]
