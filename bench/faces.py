@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bench import machine
 from streamapp.faces.matching import NEIGHBOURS, Thresholds
 from streamapp.faces.store import KnownFaces
+from streamapp.sinks.awaiting import Awaiting
 from streamapp.sinks.database import EF_SEARCH, Pool, open_pool
 from streamapp.sinks.known_faces import KnownFaceRows
 from streamapp.sinks.migrations import migrate
@@ -122,7 +123,7 @@ async def _load(url: str, known: Vectors) -> float:
 
 async def _index(pool: Pool, known: Vectors, queries: Vectors, nearest: Sequence[NDArray[np.intp]]) -> dict[str, Any]:
     send = Statements()
-    rows = KnownFaceRows(send, Users(send), tables=())
+    rows = KnownFaceRows(send, Users(send, Awaiting(send)), tables=())
     store = KnownFaces(pool, send=send, rows=rows, thresholds=Thresholds())
     texts = [str(vector_text(query.tobytes(), WIDTH)) for query in queries]
     await store.nearest(texts[:TOGETHER])  # warm

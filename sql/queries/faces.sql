@@ -1,6 +1,11 @@
 -- people --
--- Users and their names, without those who are deleted.
-SELECT user_id, username FROM users WHERE user_id = ANY($1::bigint[]) AND account_status <> 'DELETED'
+-- Users and their names, without those who are deleted, and those who were forgotten and have no known face since:
+-- what was recognised before says nothing of them, however late it is written.
+SELECT u.user_id, u.username FROM users u
+WHERE u.user_id = ANY($1::bigint[]) AND u.account_status <> 'DELETED' AND (
+    NOT EXISTS (SELECT FROM enrolments e WHERE e.user_id = u.user_id AND e.embedding IS NULL)
+    OR EXISTS (SELECT FROM read_model_known_faces k WHERE k.user_id = u.user_id)
+)
 
 -- match --
 -- The nearest ($2) known faces of each vector, nearest first, and the version of the known faces that this statement
@@ -110,13 +115,9 @@ SELECT count(*) FROM put
 -- The same picture was sent again: it is the newest one still.
 UPDATE enrolments SET clock = $2 WHERE user_id = $1 AND sha256 = $3 AND model = $4 AND clock < $2
 
--- forget_enrolments --
--- Nothing that was asked for up to now ($2, an entry id) counts any more; the vector goes.
-INSERT INTO enrolments AS t (user_id, clock, enrolled_at, written)
-SELECT user_id, $2, now(), true FROM unnest($1::bigint[]) AS user_id
-ON CONFLICT (user_id) DO UPDATE
-SET clock = greatest(t.clock, excluded.clock), sha256 = NULL, model = NULL, url = NULL, embedding = NULL,
-    quality = NULL, written = true, suspended = false
+-- lock_enrolments --
+-- Who writes the tables of faces, and who forgets users, take turns: else what one has read the other has deleted.
+SELECT FROM enrolments WHERE user_id = ANY($1::bigint[]) ORDER BY user_id FOR UPDATE
 
 -- enrolments_awaiting --
 -- Users whose enrolled face is not in the tables yet, and whom the backend has by now.

@@ -72,7 +72,7 @@ SELECT post_id FROM (
 WHERE NOT EXISTS (SELECT FROM posts p WHERE p.post_id = theirs.post_id AND p.user_id <> ALL ($1::bigint[]))
 
 -- posts_with_users --
--- Whose rows say that somebody is on an image.
+-- Whose rows, or what waits to be rows, say that somebody is on an image. $2: how that stands in the bytes of a change.
 SELECT post_id FROM read_model_post_search WHERE all_detected_user_ids && $1::bigint[]
 UNION
 SELECT post_id FROM read_model_media_search WHERE detected_user_ids && $1::bigint[]
@@ -85,16 +85,9 @@ UNION
 SELECT i.post_id FROM media_detected_faces f
 JOIN media_ai_insights i ON i.media_id = f.media_id
 WHERE f.identified_user_id = ANY($1::bigint[]) OR f.suggested_user_id = ANY($1::bigint[])
-
--- leave_enrolments --
--- A picture that was asked for before does not enrol them again.
-WITH gone AS (
-    UPDATE enrolments SET clock = greatest(clock, ((extract(epoch FROM clock_timestamp()) * 1000)::bigint) << 20),
-        sha256 = NULL, model = NULL, url = NULL, embedding = NULL, quality = NULL, written = true, suspended = false
-    WHERE user_id = ANY($1::bigint[]) AND embedding IS NOT NULL
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+UNION
+SELECT a.post_id FROM awaiting a
+WHERE position('"matches":['::bytea IN a.change) > 0 AND EXISTS (SELECT FROM unnest($2::bytea[]) AS said WHERE position(said IN a.change) > 0)
 
 -- leave_read_model_user_search --
 WITH gone AS (DELETE FROM read_model_user_search WHERE user_id = ANY($1::bigint[]) RETURNING 1)

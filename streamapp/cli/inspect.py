@@ -32,6 +32,8 @@ def explain(story: dict[str, Any]) -> str:
     for media in story["media"]:
         answered = [s for s, told in media["services"].items() if told["state"] == "answered"]
         lines.append(f"  media {media['mediaId']}: {len(answered)} of {len(media['services'])} services answered")
+        if faces := media.get("faces"):
+            lines.append(f"  media {media['mediaId']}: {_people(faces, media['knownFaces'])}")
     awaiting = story.get("awaiting") or []
     if isinstance(awaiting, dict):
         lines.append(f"  rows: unknown, {awaiting['unknown']}")
@@ -43,6 +45,19 @@ def explain(story: dict[str, Any]) -> str:
     else:
         lines += [f"  {_hint(told)}" for told in hints]
     return "\n".join(lines)
+
+
+def _people(faces: list[dict[str, Any]], known: int | None) -> str:
+    counted = f"{len(faces)} face{'s' * (len(faces) > 1)}"
+    if known is None:
+        return f"{counted}, not compared with the known faces yet"
+    named = [
+        f"{face['username']} ({face['userId']}) {face['status'].lower()} {face['confidence']:.2f}"
+        for face in faces
+        if face["userId"] is not None
+    ]
+    rest = len(faces) - len(named)
+    return f"{counted}: {', '.join([*named, *[f'{rest} unknown'] * bool(rest)])}"
 
 
 def _hint(told: dict[str, Any]) -> str:

@@ -11,6 +11,8 @@ import click
 import orjson
 
 from streamapp.cli import contracts as wire
+from streamapp.cli.faces import stats, who
+from streamapp.cli.forget import forget_user
 from streamapp.cli.inspect import inspect_post
 from streamapp.cli.migrate import migrate_all
 from streamapp.cli.models import NAMES as MODELS
@@ -18,6 +20,7 @@ from streamapp.cli.models import check_models, list_models, pull_models
 from streamapp.cli.rebuild import NAMES, ROWS, abandon, rebuild_named
 from streamapp.cli.search import search_media
 from streamapp.cli.verify import verify as verify_all
+from streamapp.sinks.parts import database_id
 from streamapp.sinks.search import MOST, Query
 
 Found: TypeAlias = tuple[bool, Any, str]
@@ -111,6 +114,61 @@ def rebuild(name: str, drop_old: bool, give_up: bool, as_json: bool) -> None:
 def verify(post: str | None, wait: float, as_json: bool) -> None:
     """Compare state, rows, documents and results. Asks a running worker for the state."""
     _finish(verify_all(post, wait=wait), as_json=as_json)
+
+
+class _UserId(click.ParamType):
+    name = "user"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if (number := database_id(str(value))) is None:
+            self.fail(f"the id of a user is a number, not {value!r}", param, ctx)
+        return number
+
+
+@main.group()
+def forget() -> None:
+    """Remove what is known of a person."""
+
+
+@forget.command("user")
+@click.argument("user_id", type=_UserId(), metavar="ID")
+@click.option("--check", is_flag=True, help="Remove nothing, only look whether anything is left.")
+@click.option(
+    "--wait",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds until what running workers have to do, in the state and the indices, counts as left.",
+)
+@_json
+def forget_user_command(user_id: int, check: bool, wait: float, as_json: bool) -> None:
+    """Forget a user's face: embeddings, enrolment, and who is on images, in every table, index and the state.
+
+    A picture that was sent before never enrols them again; a newer one does. Of a user whom the backend has deleted
+    everything goes. Exit code 1 where something is left.
+    """
+    _finish(forget_user(user_id, check=check, wait=wait), as_json=as_json)
+
+
+@main.group()
+def faces() -> None:
+    """Known faces, and who is near them."""
+
+
+@faces.command("who")
+@click.argument("face", metavar="FACE|IMAGE")
+@_json
+def faces_who_command(face: str, as_json: bool) -> None:
+    """Who is it, and how sure is that? FACE is the id of a stored face, IMAGE a file or a URL with any faces."""
+    _finish(who(face), as_json=as_json)
+
+
+@faces.command("stats")
+@click.option("--sample", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000), help="Stored faces.")
+@_json
+def faces_stats_command(sample: int, as_json: bool) -> None:
+    """How near stored faces are to the nearest known one, for choosing thresholds, and what is still to be compared."""
+    _finish(stats(sample), as_json=as_json)
 
 
 @main.group()

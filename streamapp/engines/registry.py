@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamapp.engines.base import Engine, Vision
+from streamapp.engines.base import Engine, FaceFinder, Vision
 from streamapp.engines.pixel import Pixel
 from streamapp.engines.weights import (
     EXTRA,
@@ -44,6 +44,15 @@ def load_vision(settings: Settings) -> Vision:
     require_extra()
     vision: Vision = part(settings, "clip", find(settings.models_dir, "clip"))
     return vision
+
+
+def load_faces(settings: Settings) -> FaceFinder:
+    """Only the part that finds faces. Raises ModelsError."""
+    if settings.engine == "pixel":
+        return _pixel(settings)
+    require_extra()
+    faces: FaceFinder = part(settings, "facenet", find(settings.models_dir, "facenet"))
+    return faces
 
 
 def _pixel(settings: Settings) -> Pixel:

@@ -30,13 +30,27 @@ AT_ONCE = 200  # media told of together
 NEAREST = 1000  # stored faces looked through first; four times as many while all of them are near enough
 SEARCH = ("hnsw.ef_search = 1000", "hnsw.iterative_scan = strict_order", "hnsw.max_scan_tuples = 2000000000")
 POLL = 0.5  # seconds
+COUNT_EVERY = 5  # seconds
+
+
+async def pending(pool: Pool, send: Statements) -> dict[str, Any]:
+    """Known faces whose stored faces are to be looked for (`changes`), `media` to be compared again, `since` when, and
+    enrolments `awaiting` the backend's user. Raises Unavailable."""
+    try:
+        (row,) = await send.fetch(pool, "corrections")
+    except TROUBLE as error:
+        raise unavailable(error) from error
+    return dict(row)
 
 
 class Corrections:
-    """`counts`: known faces looked for, media entered, media told of, since the start."""
+    """`counts`: known faces looked for, media entered, media told of, since the start. `last`: what was still to be
+    done at `last_at` (milliseconds), for those who must not wait for the database; None: not known yet."""
 
     def __init__(self, pool: Pool, *, send: Statements, thresholds: Thresholds, tell: Tell) -> None:
         self.counts: Counter[str] = Counter()
+        self.last: dict[str, Any] | None = None
+        self.last_at = 0
         self._pool, self._send, self._thresholds, self._tell = pool, send, thresholds, tell
 
     async def run(self) -> None:
@@ -44,6 +58,8 @@ class Corrections:
         while True:
             if not await self.step():
                 await asyncio.sleep(POLL)
+            if now() >= self.last_at + 1000 * COUNT_EVERY:
+                await self.pending()
 
     async def step(self) -> bool:
         """Look for the faces that one change concerns, and tell of one page of media; whether there was anything."""
@@ -56,11 +72,8 @@ class Corrections:
 
     async def pending(self) -> dict[str, Any]:
         """What is still to be done, and since when. Raises Unavailable."""
-        try:
-            (row,) = await self._send.fetch(self._pool, "corrections")
-        except TROUBLE as error:
-            raise unavailable(error) from error
-        return dict(row)
+        self.last, self.last_at = await pending(self._pool, self._send), now()
+        return self.last
 
     async def _look(self) -> bool:
         claimed = await self._send.fetch(self._pool, "claim_change", LEASE)

@@ -42,6 +42,11 @@ def as_number(entry_id: str) -> int:
     return (milliseconds << 20) + min(sequence, 2**20 - 1)
 
 
+def as_entry_id(number: int) -> str:
+    """What as_number was made of."""
+    return f"{number >> 20}-{number % 2**20}"
+
+
 class KnownFaces:
     """`rows` writes the tables. thresholds: see matching. width: of face vectors. `unusable` counts detected faces that
     could not be compared because of their vector."""
@@ -102,7 +107,7 @@ class KnownFaces:
             return None
         row = rows[0]
         return Enrolment(
-            clock=f"{row['clock'] >> 20}-{row['clock'] % 2**20}",
+            clock=as_entry_id(row["clock"]),
             sha256=row["sha256"],
             model=row["model"],
             embedding=row["embedding"].to_numpy().astype("<f4").tobytes(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamapp.insights import SERVICES, Service
+from streamapp.events import Match
+from streamapp.ids import face_id
+from streamapp.insights import SERVICES, FaceDetection, Service
 from streamapp.posts.brief import ANSWERED, FAILED
 from streamapp.posts.expected import expected, finished
 from streamapp.posts.state import Media, OpenPost, Post
@@ -79,6 +81,29 @@ def _media(row: Media) -> dict[str, Any]:
         "correlationId": row.correlation_id,
         "nextAttemptAt": _when(row.brief.due),
         "services": {service: _service(row, service) for service in SERVICES},
+        **_people(row),
+    }
+
+
+def _people(row: Media) -> dict[str, Any]:
+    """Who is on the media: each face with what was found, and the version of the known faces that all of them were
+    compared with (None: not yet)."""
+    found, recognition = row.detail("face_detection").insight, row.recognition
+    matches = {match.face: match for match in recognition.matches} if recognition is not None else {}
+    count = len(found.faces) if isinstance(found, FaceDetection) else 0
+    return {
+        "faces": [_face(row, index, matches.get(index)) for index in range(count)],
+        "knownFaces": None if row.brief.faces is None else row.brief.faces.known,
+    }
+
+
+def _face(row: Media, index: int, match: Match | None) -> dict[str, Any]:
+    return {
+        "faceId": face_id(row.media_id, row.brief.generation, index),
+        "status": "UNKNOWN" if match is None else match.status,
+        "userId": None if match is None else match.user_id,
+        "username": None if match is None else match.username,
+        "confidence": None if match is None else match.confidence,
     }
 
 

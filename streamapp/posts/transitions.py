@@ -190,6 +190,8 @@ def _behind(post: Post, behind: tuple[Kind, ...]) -> bool:
 
 def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) -> dict[str, Media]:
     """The media rows the fact concerns, after it. `post` is the post's row after the fact."""
+    if isinstance(event, Recheck):
+        return _let_go(post, rows(event.media_id), at)
     if post.deleted is not None:
         return {}
     match event:
@@ -207,6 +209,15 @@ def move_media(post: Post, rows: Rows, event: Event, at: int, policy: Policy) ->
             return {row.media_id: row for row in moved if row is not None}
         case _:
             return {}
+
+
+def _let_go(post: Post, row: Media | None, at: int) -> dict[str, Media]:
+    """Who is on a media that is no longer of the post: nobody compares its faces again, so nobody is."""
+    if row is None or row.recognition is None or at <= row.seen:
+        return {}
+    if post.deleted is None and row.media_id in post.media:  # what comes of it is another fact
+        return {}
+    return {row.media_id: replace(row, recognition=None)}
 
 
 def _is_due(brief: Brief, event: Ticked) -> bool:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
-from streamapp.events import decode_change, encode
+from streamapp.events import MediaChanged, decode_change, encode
 from streamapp.sinks.parts import Deletion, Part, Refused, split
+from streamapp.sinks.people import said, without
 from streamapp.sinks.statements import On, Statements
 
 logger = logging.getLogger(__name__)
@@ -71,6 +73,22 @@ class Awaiting:
         """Keep what was awaited but can never be written, with the reason, where it can be seen."""
         keys = _keys([part for part, _ in refused])
         await self._send.fetch(on, "refuse_awaiting", *keys, [reason for _, reason in refused])
+
+    async def forget(self, on: On, user_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Take users out of what waits, as if they had not been recognised; post and media of each."""
+        rewritten = []
+        for entry in await self._send.fetch(on, "awaiting_with_users", [said(user) for user in user_ids]):
+            try:
+                change = decode_change(entry["change"])
+            except msgspec.MsgspecError:  # it can not be written either, and is told as left
+                continue
+            if isinstance(change, MediaChanged) and (known := change.media.recognition) is not None:
+                media = replace(change.media, recognition=without(known, user_ids))
+                raw = encode(replace(change, media=media))
+                rewritten.append((entry["table_name"], entry["pk"], entry["post_id"], raw))
+        if rewritten:
+            await self._send.fetch(on, "rewrite_awaiting", *map(list, zip(*rewritten, strict=True)))
+        return [(post_id, media_id) for _, media_id, post_id, _ in rewritten]
 
     async def due(self, on: On, tables: Sequence[str], limit: int) -> tuple[int, list[Part | Deletion]]:
         """What is to be tried again, and of how many entries that is. Whoever dies with it loses nothing: it is due

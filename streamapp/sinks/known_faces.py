@@ -20,6 +20,7 @@ class KnownFaceRows:
     async def write(self, on: On, user_ids: Sequence[int]) -> int:
         """Write what users were enrolled with and is not written yet; how many rows changed. What is of a user whom the
         backend has not yet waits. In a transaction of the caller's."""
+        await self._send.fetch(on, "lock_enrolments", user_ids)
         changed = 0
         for table in (USER_FACES, KNOWN_FACES):
             if table in self._tables:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+from msgspec.structs import replace
 
 from streamapp.events import Match, MediaChanged, MediaView, Recognition
 from streamapp.insights import Face
@@ -12,6 +14,17 @@ from streamapp.sinks.parts import Part, database_id
 People: TypeAlias = Mapping[int, str]
 """Users that the backend has, by id, and their names: nobody else is said to be on an image."""
 Values: TypeAlias = dict[str, Any]
+
+
+def said(user_id: int) -> bytes:
+    """How a match of a user stands in the bytes of a change, and of a row of the state."""
+    return b'"user_id":"%d","username":' % user_id
+
+
+def without(recognition: Recognition, user_ids: Collection[int]) -> Recognition:
+    """Some users taken out of what was recognised."""
+    kept = tuple(match for match in recognition.matches if database_id(match.user_id) not in user_ids)
+    return replace(recognition, matches=kept)
 
 
 def matched_users(parts: Iterable[Part]) -> list[int]:

@@ -73,8 +73,10 @@ class ReadModels:
         self.image_width, self.face_width = image_width, face_width
         self.faceless = self.unfit = 0
         self._send = Statements()
-        self.sweep = Sweep(pool, self._send, tables=self.tables, feed_users=feed_users, delete=self._delete)
         self._awaiting = Awaiting(self._send)
+        self.sweep = Sweep(
+            pool, self._send, awaiting=self._awaiting, tables=self.tables, feed_users=feed_users, delete=self._delete
+        )
         # What a part is of use for, by the table that it is named after.
         uses = {
             MEDIA_SEARCH: self.tables - {POST_SEARCH, KNOWN_FACES, USER_FACES},

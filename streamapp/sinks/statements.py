@@ -22,7 +22,7 @@ TABLES_OF = {what: [table for table, names in _COLUMNS.items() if f"{what}_id" i
 _KEYS = {"post": ("post_id",), "media": ("post_id", "media_id")}
 
 
-FILES = "sink", "users", "feed", "sweep", "faces"  # in sql/queries
+FILES = "sink", "users", "feed", "sweep", "faces", "forget"  # in sql/queries
 
 
 @cache

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from streamapp.sinks.awaiting import Awaiting
 from streamapp.sinks.careful import Careful
 from streamapp.sinks.copies import COPIED
 from streamapp.sinks.database import TROUBLE, Connection, Pool, unavailable
@@ -14,7 +15,7 @@ from streamapp.sinks.feed import Feed
 from streamapp.sinks.known_faces import KnownFaceRows
 from streamapp.sinks.readmodels import DETECTED_FACES, FACE_SEARCH, FEED, MEDIA_SEARCH, POST_SEARCH, USER_SEARCH
 from streamapp.sinks.statements import On, Statements
-from streamapp.sinks.users import Users
+from streamapp.sinks.users import Forgotten, Users
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +32,21 @@ Delete: TypeAlias = Callable[[Connection, str, Sequence[tuple[int, ...]]], Await
 class Sweep:
     """Any worker may sweep, several at once too. What is gone, and since when, the database remembers."""
 
-    def __init__(self, pool: Pool, send: Statements, *, tables: Iterable[str], feed_users: int, delete: Delete) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        send: Statements,
+        *,
+        awaiting: Awaiting,
+        tables: Iterable[str],
+        feed_users: int,
+        delete: Delete,
+    ) -> None:
         self.gone_for = GONE_FOR
         self.page = PAGE
         self.careful = Careful()
         self.feed = Feed(send, self.careful, users=feed_users)
-        self.users = Users(send)
+        self.users = Users(send, awaiting)
         self.faces = KnownFaceRows(send, self.users, tables=frozenset(tables))
         self._pool = pool
         self._send = send
@@ -152,16 +162,38 @@ class Sweep:
         async with self._pool.acquire() as connection:
             return await self.careful.write(connection, "deleted user", user_ids, self._delete_users)
 
+    async def forget(self, user_id: int, *, also: Collection[tuple[int, int]] = ()) -> Forgotten:
+        """Take a user's face out of all tables that are ours, and them off all images; one whom the backend does not
+        have any more leaves them as a whole, without a wait. also: post and media that say more than their rows."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await self.users.gone(connection, [user_id]):
+                forgotten = await self._take_out(connection, [user_id], also=also)
+                await self._send.fetch(connection, "forget_gone", "user", [user_id])
+                return forgotten
+            await self._send.fetch(connection, "lock_posts", await self.users.posts_with(connection, [user_id]))
+            forgotten = await self.users.forget(connection, [user_id], self._tables, also=also)
+            if USER_SEARCH in self._tables:  # it says whether a face is known
+                written = await self.careful.write(connection, "the row of user", [user_id], self.users.write)
+                forgotten.rows[USER_SEARCH] = written
+        return forgotten
+
     async def _delete_users(self, connection: Connection, user_ids: Sequence[int]) -> int:
         gone = await self.users.gone(connection, user_ids)
+        changed = (await self._take_out(connection, gone)).rows.total() if gone else 0
+        return await self._done(connection, "user", user_ids, gone, changed)
+
+    async def _take_out(
+        self, connection: Connection, gone: Sequence[int], *, also: Collection[tuple[int, int]] = ()
+    ) -> Forgotten:
         theirs = [row[0] for row in await self._send.fetch(connection, "posts_of_users", gone)]
-        others = [row[0] for row in await self._send.fetch(connection, "posts_with_users", gone)]
-        await self._send.fetch(connection, "lock_posts", theirs + others)
+        await self._send.fetch(connection, "lock_posts", theirs + await self.users.posts_with(connection, gone))
         # Again: what was written meanwhile, and of the posts in the lock nothing more can be.
         theirs = [row[0] for row in await self._send.fetch(connection, "posts_of_users", gone)]
-        changed = await self._sweep(connection, "post", theirs)
-        changed += await self.users.leave(connection, gone, self._tables) + await self._tend_faces(connection)
-        return await self._done(connection, "user", user_ids, gone, changed)
+        of_posts = await self._sweep(connection, "post", theirs)
+        forgotten = await self.users.leave(connection, gone, self._tables, also=also)
+        forgotten.rows[DETECTED_FACES] += await self._tend_faces(connection)
+        forgotten.rows["rows of their posts"] = of_posts
+        return forgotten
 
     async def _delete_posts(self, connection: Connection, post_ids: Sequence[int]) -> int:
         await self._send.fetch(connection, "lock_posts", post_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from streamapp.errors import Unavailable
 from streamapp.posts.state import Media, OpenPost, Post
 
 T = TypeVar("T")
+
+SCANNED_AT_ONCE = 200  # rows
 
 
 @contextmanager
@@ -75,6 +78,20 @@ class State(Generic[T]):
         """The first rows of this worker with a key greater than `after`, in byte order of the keys."""
         keys = heapq.nsmallest(limit, (key for key in self._table if key > after.encode()))
         return [(key.decode(), row) for key in keys if (row := self.get(key.decode())) is not None]
+
+    async def saying(self, text: bytes) -> list[T]:
+        """The rows of this worker with a text in their bytes; other work goes on between them. Raises Unavailable."""
+        found = []
+        with _local():
+            keys = list(self._table)
+        for n, key in enumerate(keys):
+            if n % SCANNED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            with _local():
+                raw = self._table.get(key)
+            if raw is not None and text in raw:
+                found.append(self._decode(raw))
+        return found
 
     def count(self) -> int:
         """Rows of this worker."""

@@ -34,6 +34,10 @@ class _Page(msgspec.Struct):
     unreachable: dict[str, str] = {}
 
 
+class _Named(msgspec.Struct):
+    media: list[tuple[str, str]]
+
+
 class State:
     """The tables behind the worker at `url`. Every method raises StateUnavailable."""
 
@@ -70,6 +74,13 @@ class State:
             return Known(post_id)
         rows = await asyncio.gather(*(self._row("media", media_key(post_id, each), Media) for each in post.media))
         return Known(post_id, post, {row.media_id: row for row in rows if row is not None})
+
+    async def media_with(self, user_id: int) -> list[tuple[str, str]]:
+        """Post and media of each media that a user is said to be on."""
+        status, body = await self._get(f"/users/{user_id}/faces?of=state")
+        if status != 200:
+            raise StateUnavailable(f"{self.url} answers {status}: {_error(body)}")
+        return _decode(body, _Named).media
 
     async def _post(self, post_id: str) -> Post | None:
         if (post := await self._row("posts", post_id, Post)) is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from streamapp.app import app
+from streamapp.times import iso
 from streamapp.web.middleware import respond
 
 health = web.RouteTableDef()
@@ -36,9 +37,25 @@ async def ready(request: web.Request) -> web.Response:
         "facesWithoutRows": app.resources.read_models.faceless if app.resources.loaded else 0,
         "unfitValues": app.resources.read_models.unfit if app.resources.loaded else 0,
         "hints": app.resources.hints.counts if app.resources.loaded else {},
+        "faces": known_faces(),
         "awaitedForLong": app.resources.read_models.reported if app.resources.loaded else 0,
     }
     return respond(body, status=503 if reasons else 200)
+
+
+def known_faces() -> dict[str, Any]:
+    """What is still to be compared with the known faces as it was last seen, and counts since the start."""
+    if not app.resources.loaded:
+        return {}
+    corrections = app.resources.corrections
+    last = corrections.last
+    pending = None if last is None else {**last, "since": last["since"] and last["since"].isoformat()}
+    return {
+        "pending": "unknown" if pending is None else pending,
+        "pendingAt": None if pending is None else iso(corrections.last_at),
+        "corrections": corrections.counts,
+        "unusable": app.resources.known_faces.unusable,
+    }
 
 
 def not_ready() -> list[str]:
