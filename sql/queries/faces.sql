@@ -28,6 +28,7 @@ INSERT INTO face_rechecks AS t (post_id, media_id, version)
 SELECT DISTINCT r.post_id, r.media_id, now.version
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (post_id, media_id, known)
 JOIN (SELECT max(version) AS version FROM known_face_changes) AS now ON now.version > r.known
+ORDER BY r.post_id, r.media_id -- two writers never wait for each other
 ON CONFLICT (post_id, media_id) DO UPDATE SET version = excluded.version, leased_until = '-infinity'
 WHERE excluded.version > t.version
 
@@ -212,7 +213,7 @@ SELECT m.post_id FROM read_model_media_search m
 CROSS JOIN LATERAL unnest(m.detected_user_ids, m.detected_usernames) AS d (id, name)
 JOIN users u ON u.user_id = d.id
 WHERE 'read_model_media_search' = ANY($2::text[]) AND m.post_id = ANY($1::bigint[]) AND m.revision > 0
-    AND m.detected_user_ids IS NOT NULL AND u.username IS DISTINCT FROM d.name
+    AND m.detected_usernames IS NOT NULL AND u.username IS DISTINCT FROM d.name
 UNION
 SELECT f.post_id FROM read_model_face_search f
 JOIN users u ON u.user_id = f.identified_user_id
@@ -227,7 +228,7 @@ WITH changed AS (
         FROM read_model_media_search m
         CROSS JOIN LATERAL unnest(m.detected_user_ids, m.detected_usernames) WITH ORDINALITY AS d (id, name, n)
         LEFT JOIN users u ON u.user_id = d.id
-        WHERE m.post_id = ANY($1::bigint[]) AND m.revision > 0
+        WHERE m.post_id = ANY($1::bigint[]) AND m.revision > 0 AND m.detected_usernames IS NOT NULL
         GROUP BY m.media_id
     ) AS n
     WHERE t.media_id = n.media_id AND t.detected_usernames IS DISTINCT FROM n.names

@@ -17,6 +17,7 @@ from streamapp.insights import FaceDetection
 from streamapp.sinks.database import Pool, open_pool
 from streamapp.sinks.postgres import ReadModels
 from streamapp.sinks.readmodels import KNOWN_FACES, USER_FACES, USER_SEARCH
+from streamapp.sinks.statements import texts
 
 MEDIA = ("1", "10")
 
@@ -323,3 +324,19 @@ async def test_down(store: KnownFaces, models: ReadModels) -> None:
         ):
             with pytest.raises(Unavailable):
                 await call
+
+
+async def test_both_searches_use_their_index(pool: Pool, models: ReadModels, store: KnownFaces) -> None:
+    """Also with a vector of another row, and one that comes from a subquery."""
+    await stored(models, axis(0).tobytes())
+    await store.enrol(8, picture(axis(0).tobytes()))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        asked = f"EXPLAIN EXECUTE match('{{\"{axis(0).tolist()}\"}}', 5)"
+        await connection.execute(f"PREPARE match AS {texts()['match']}")
+        plan = "\n".join(row[0] for row in await connection.fetch(asked))
+        assert "Index Scan using read_model_known_faces_active" in plan
+        await connection.execute(f"PREPARE recheck AS {texts()['recheck_user']}")
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN EXECUTE recheck(8, 0.3, 1000, 1)"))
+        assert "Index Scan using read_model_face_search_hnsw" in plan
+        await connection.execute("DEALLOCATE ALL")

@@ -329,10 +329,10 @@ async def test_a_user_who_is_only_named_in_an_array_leaves_it(pool: Pool, models
     await tend_later(pool, models)
     row = await pool.fetchrow(f"SELECT * FROM {MEDIA_SEARCH} WHERE media_id = 20")
     assert row is not None
-    assert (row["detected_user_ids"], row["detected_usernames"], row["identified_user_ids"]) == ([], None, None)
+    assert (row["detected_user_ids"], row["detected_usernames"], row["identified_user_ids"]) == ([], [], [])
     row = await pool.fetchrow(f"SELECT * FROM {POST_SEARCH} WHERE post_id = 2")
     assert row is not None
-    assert (row["all_detected_user_ids"], row["all_detected_usernames"]) == ([7], None)
+    assert (row["all_detected_user_ids"], row["all_detected_usernames"]) == ([7], [])
 
 
 async def test_names_stay_beside_their_ids(pool: Pool, models: ReadModels) -> None:
