@@ -70,16 +70,24 @@ class Outbox:
             raise TooLarge(f"{what} is {size} bytes, the limit is {limit}")
 
     async def send(
-        self, topic: str, *, key: str | bytes | None, value: bytes, headers: Mapping[str, str] | None = None
+        self,
+        topic: str,
+        *,
+        key: str | bytes | None,
+        value: bytes,
+        headers: Mapping[str, str] | None = None,
+        partition: int | None = None,
     ) -> None:
-        """Queue a record. Raises TooLarge."""
+        """Queue a record; partition None: the one of its key. Raises TooLarge."""
         raw_key = key.encode() if isinstance(key, str) else key
         raw_headers = {name: text.encode("utf-8", "replace") for name, text in (headers or {}).items()}
         self.check(f"a record for {topic}", value, raw_key or b"", *raw_headers.values())
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._channels[topic] = self._app.topic(topic, key_serializer="raw", value_serializer="raw")
-        sent = await channel.send(key=raw_key, value=value, headers=raw_headers or None, force=True)
+        sent = await channel.send(
+            key=raw_key, value=value, headers=raw_headers or None, partition=partition, force=True
+        )
         confirm(asyncio.ensure_future(sent))
 
     async def send_message(self, message: Message) -> None:

@@ -44,6 +44,10 @@ logger = logging.getLogger(__name__)
 
 PICTURE_CACHE = 256 * 2**20  # bytes of decoded pixels kept for the agents that share a picture
 CHANGES_A_BATCH = 100
+# Seconds between two transactions of fewer changes. Under load most of them cost more than what is in them, and the
+# rows of an image change once and not three times where its answers come close together; Elasticsearch, which shows a
+# document after up to a second, has less to do too.
+CHANGES_EVERY = 0.2
 AWAITING_EVERY = 1.0  # seconds between looks at the rows that wait for the backend's
 TEND_EVERY = 10.0  # seconds between looks at what changes without a message: the backend's rows, users, feeds
 RESTART_AFTER = 2.0  # seconds until background work that failed starts again
@@ -75,7 +79,7 @@ class Resources:
         self.loaded = False
         self._background: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}  # last errors of the background work
-        self.rows: Batches[Change, str | None] = Batches(self._write, size=CHANGES_A_BATCH)
+        self.rows: Batches[Change, str | None] = Batches(self._write, size=CHANGES_A_BATCH, every=CHANGES_EVERY)
 
     async def load(self) -> None:
         """Load the engine. Raises ModelsError."""

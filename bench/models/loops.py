@@ -36,19 +36,21 @@ def loop(asked: argparse.Namespace, run: Run) -> None:
     run(raw, asked.batch, stages)  # warm
     print("ready", flush=True)
     sys.stdin.readline()
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     for start in range(0, asked.count, asked.batch):
         run(raw, min(asked.batch, asked.count - start), stages)
-    seconds = time.perf_counter() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"images": asked.count, "seconds": seconds, "peak_mib": round(peak)}))
+    print(json.dumps({"images": asked.count, "seconds": seconds, "cpu_seconds": cpu, "peak_mib": round(peak)}))
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """images per second of all processes together; peak resident memory of the largest, MiB."""
+    """Images per second of all processes together; milliseconds of a core for an image; peak resident memory of the
+    largest process, MiB."""
 
     images_per_second: float
+    cpu_ms: float
     peak_mib: int
 
 
@@ -72,7 +74,11 @@ def together(module: str, arguments: Sequence[str], *, processes: int) -> Rate:
             process.kill()
             process.communicate()
     images = sum(each["images"] for each in told)
-    return Rate(round(images / max(each["seconds"] for each in told), 2), max(each["peak_mib"] for each in told))
+    return Rate(
+        images_per_second=round(images / max(each["seconds"] for each in told), 2),
+        cpu_ms=round(1000 * sum(each["cpu_seconds"] for each in told) / images, 1),
+        peak_mib=max(each["peak_mib"] for each in told),
+    )
 
 
 def _line(process: subprocess.Popen[str], wanted: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,9 @@ from streamapp.posts.policy import Policy
 from streamapp.posts.state import media_key
 
 logger = logging.getLogger(__name__)
+
+# Images take the partitions of tasks in turn: hashes of a few dozen ids leave one worker idle long before the other.
+_turns = itertools.count()
 
 
 def policy() -> Policy:
@@ -70,8 +75,10 @@ async def _fold(event: EventT[Any], fact: Event) -> None:
         tables.open_posts.delete(post_id)
     else:
         tables.open_posts.put(*opened)
+    # Of one image to one partition, so that one worker decodes it for all looks.
+    turns = defaultdict[str, int](lambda: next(_turns) % app.settings.partitions)
     for task in folded.tasks:
-        await app.outbox.send(TASKS[task.kind], key=task.media_id, value=encode(task))
+        await app.outbox.send(TASKS[task.kind], key=task.media_id, value=encode(task), partition=turns[task.media_id])
     if (comparison := folded.comparison) is not None:
         await app.outbox.send(RECOGNITION_TASKS, key=comparison.media_id, value=encode(comparison))
     for change in folded.changes:

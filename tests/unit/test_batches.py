@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -69,3 +70,21 @@ async def test_unavailable_is_waited_out_in_place() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert written == [0, 2, 3, 4]
     assert batches.waiting_since is None
+
+
+async def test_a_batch_that_is_not_full_waits_for_its_time_unless_nothing_came_lately() -> None:
+    begun: list[tuple[float, list[int]]] = []
+
+    async def note(items: Sequence[int]) -> list[int]:
+        begun.append((time.monotonic(), list(items)))
+        return list(items)
+
+    batches = Batches(note, size=3, every=0.2)
+    start = time.monotonic()
+    assert await batches.add(0) == 0
+    assert begun[0][0] - start < 0.1
+    await asyncio.gather(batches.add(1), batches.add(2))
+    assert begun[1][0] - begun[0][0] >= 0.2
+    await asyncio.gather(*(batches.add(n) for n in (3, 4, 5)))
+    assert begun[2][0] - begun[1][0] < 0.2
+    assert [items for _, items in begun] == [[0], [1, 2], [3, 4, 5]]

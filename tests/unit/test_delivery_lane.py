@@ -51,7 +51,7 @@ class FakeOutbox(Outbox):
         self._max_bytes = 8 * 2**20
         self.hold = False
 
-    async def send(self, topic: str, *, key: Any, value: bytes, headers: Any = None) -> None:
+    async def send(self, topic: str, *, key: Any, value: bytes, headers: Any = None, partition: Any = None) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sent.append((topic, value))
         self.headers.append(dict(headers or {}))
