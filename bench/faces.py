@@ -102,6 +102,11 @@ async def _load(url: str, known: Vectors) -> float:
     """Fill the table; seconds that its index took. The trigger of single changes is not what is measured."""
     connection = await asyncpg.connect(url)
     await migrate(connection)
+    await connection.execute(
+        "INSERT INTO users (user_id, username, email, password, role, account_status)"
+        " SELECT n, 'user' || n, n, '', 'USER', 'ACTIVE' FROM generate_series(0, $1::int - 1) n",
+        len(known),
+    )
     await connection.execute(f"DROP INDEX {INDEX}")
     await connection.execute(f"ALTER TABLE {KNOWN_FACES} DISABLE TRIGGER USER")
     await connection.close()

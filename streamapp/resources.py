@@ -23,7 +23,7 @@ from streamapp.errors import Unavailable
 from streamapp.events import Change, Recheck, encode
 from streamapp.faces.corrections import Corrections
 from streamapp.faces.enrolment import Demands
-from streamapp.faces.matching import Thresholds
+from streamapp.faces.matching import thresholds
 from streamapp.faces.profiles import Profiles
 from streamapp.faces.store import KnownFaces
 from streamapp.media.cache import Pictures
@@ -125,16 +125,16 @@ class Resources:
 
     def _open_faces(self, app: Any) -> None:
         settings, send = self.settings, Statements()
-        thresholds = Thresholds(identified=settings.face_identified, suggested=settings.face_suggested)
+        limits = thresholds(settings)
         self.known_faces = KnownFaces(
             self.pool,
             send=send,
             rows=self.read_models.sweep.faces,
-            thresholds=thresholds,
+            thresholds=limits,
             width=settings.face_embedding_dim,
         )
         self._post_events = app.topic(POST_EVENTS, key_serializer="raw", value_serializer="raw")
-        self.corrections = Corrections(self.pool, send=send, thresholds=thresholds, tell=self._tell)
+        self.corrections = Corrections(self.pool, send=send, thresholds=limits, tell=self._tell)
         self.profiles = Profiles(
             fetch=self.fetcher.fetch,
             decode=self._decode,

@@ -81,8 +81,8 @@ SELECT known_faces_changed(array_agg(user_id)) FROM read_model_known_faces WHERE
 
 -- Media whose faces are to be compared again, until the state has been told.
 CREATE TABLE IF NOT EXISTS face_rechecks (
-    post_id BIGINT NOT NULL,
-    media_id BIGINT NOT NULL,
+    post_id TEXT NOT NULL,                     -- of any form: the state has posts that can have no row
+    media_id TEXT NOT NULL,
     version BIGINT NOT NULL,                   -- of the known faces that they are to be compared with, or a later one
     leased_until TIMESTAMPTZ NOT NULL DEFAULT '-infinity',
     since TIMESTAMPTZ NOT NULL DEFAULT now(),

@@ -10,7 +10,7 @@ WHERE u.user_id = ANY($1::bigint[]) AND u.account_status <> 'DELETED' AND (
 -- match --
 -- The nearest ($2) known faces of each vector, nearest first, and the version of the known faces that this statement
 -- sees: one snapshot, one round trip. 1: no face was ever known.
-SELECT seen.version, f.face - 1 AS face, n.user_id, n.username, n.distance
+SELECT seen.version, f.face - 1 AS face, u.user_id, n.username, n.distance
 FROM (SELECT coalesce(max(version), 1) AS version FROM known_face_changes) AS seen
 LEFT JOIN unnest($1::text[]) WITH ORDINALITY AS f (vector, face) ON true
 LEFT JOIN LATERAL (
@@ -20,15 +20,44 @@ LEFT JOIN LATERAL (
     ORDER BY k.face_embedding <=> f.vector::vector
     LIMIT $2
 ) AS n ON true
+LEFT JOIN users u ON u.user_id = n.user_id AND u.account_status <> 'DELETED'
 ORDER BY f.face, n.distance, n.user_id
 
 -- recheck_media --
--- Media ($1, $2) whose faces were compared with a version ($3) of the known faces that is not the last one any more.
+-- Media ($1, $2) whose faces were compared with a version ($3) of the known faces, where one that has changed since may
+-- concern them: it is at most $4 from one of theirs, or they ($5) were taken for its user ($6). Of many changes, or without
+-- our table of faces, whatever they are: while many are enrolled, media must not go round for every one of them.
 INSERT INTO face_rechecks AS t (post_id, media_id, version)
-SELECT DISTINCT r.post_id, r.media_id, now.version
+SELECT DISTINCT r.post_id::text, r.media_id::text, since.version
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (post_id, media_id, known)
-JOIN (SELECT max(version) AS version FROM known_face_changes) AS now ON now.version > r.known
-ORDER BY r.post_id, r.media_id -- two writers never wait for each other
+CROSS JOIN LATERAL (
+    SELECT max(version) AS version, count(*) AS changes FROM known_face_changes WHERE version > r.known
+) AS since
+WHERE since.changes > 100
+    OR since.changes > 0 AND NOT EXISTS (SELECT FROM read_model_face_search f WHERE f.media_id = r.media_id)
+    OR EXISTS (
+        SELECT FROM known_face_changes c
+        JOIN read_model_face_search f ON f.media_id = r.media_id
+        JOIN read_model_known_faces k ON k.user_id = c.user_id AND k.is_active
+        WHERE c.version > r.known
+            AND k.face_embedding <=> f.face_embedding <= $4
+    )
+    OR EXISTS (
+        SELECT FROM known_face_changes c
+        JOIN unnest($5::bigint[], $6::bigint[]) AS said (media_id, user_id) ON said.user_id = c.user_id
+        WHERE c.version > r.known AND said.media_id = r.media_id
+    )
+ORDER BY 1, 2 -- two writers never wait for each other
+ON CONFLICT (post_id, media_id) DO UPDATE SET version = excluded.version, leased_until = '-infinity'
+WHERE excluded.version > t.version
+
+-- recheck_awaited --
+-- Media ($1, $2) that waited for the backend's rows: in the transaction that ends the wait, after which nothing would
+-- come back to them. Compared again whatever has changed.
+INSERT INTO face_rechecks AS t (post_id, media_id, version)
+SELECT DISTINCT r.post_id::text, r.media_id::text, r.known + 1
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (post_id, media_id, known)
+ORDER BY 1, 2
 ON CONFLICT (post_id, media_id) DO UPDATE SET version = excluded.version, leased_until = '-infinity'
 WHERE excluded.version > t.version
 
@@ -37,7 +66,7 @@ WHERE excluded.version > t.version
 UPDATE known_face_changes SET leased_until = now() + $1::interval
 WHERE user_id = (
     SELECT user_id FROM known_face_changes
-    WHERE pending AND leased_until <= now() ORDER BY version LIMIT 1 FOR UPDATE SKIP LOCKED
+    WHERE pending AND leased_until <= now() ORDER BY leased_until, version LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING user_id, version
 
@@ -62,7 +91,7 @@ WITH near AS MATERIALIZED (
     SELECT post_id, media_id FROM read_model_face_search WHERE identified_user_id = $1 OR suggested_user_id = $1
 ), entered AS (
     INSERT INTO face_rechecks AS t (post_id, media_id, version)
-    SELECT post_id, media_id, $4 FROM concerned ORDER BY post_id, media_id
+    SELECT post_id::text, media_id::text, $4 FROM concerned ORDER BY 1, 2
     ON CONFLICT (post_id, media_id) DO UPDATE SET version = excluded.version, leased_until = '-infinity'
     WHERE excluded.version > t.version
     RETURNING 1
@@ -83,7 +112,7 @@ RETURNING r.post_id, r.media_id, r.version
 
 -- told_rechecks --
 DELETE FROM face_rechecks r
-USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS done (post_id, media_id, version)
+USING unnest($1::text[], $2::text[], $3::bigint[]) AS done (post_id, media_id, version)
 WHERE r.post_id = done.post_id AND r.media_id = done.media_id AND r.version = done.version
 
 -- corrections --
@@ -107,14 +136,17 @@ WITH put AS (
     ON CONFLICT (user_id) DO UPDATE
     SET clock = excluded.clock, sha256 = excluded.sha256, model = excluded.model, url = excluded.url,
         embedding = excluded.embedding, quality = excluded.quality, enrolled_at = excluded.enrolled_at, written = false
-    WHERE excluded.clock > t.clock
+    WHERE excluded.clock > t.clock OR (excluded.clock = t.clock AND excluded.model <> t.model)
     RETURNING 1
 )
 SELECT count(*) FROM put
 
 -- repeat_picture --
--- The same picture was sent again: it is the newest one still.
-UPDATE enrolments SET clock = $2 WHERE user_id = $1 AND sha256 = $3 AND model = $4 AND clock < $2
+-- The same picture was sent again: it is the newest one still, and rows that were lost are written again.
+UPDATE enrolments e SET clock = greatest(clock, $2), written = EXISTS (
+        SELECT FROM read_model_known_faces k JOIN user_face_embeddings f USING (user_id) WHERE k.user_id = e.user_id
+    )
+WHERE user_id = $1 AND sha256 = $3 AND model = $4
 
 -- lock_enrolments --
 -- Who writes the tables of faces, and who forgets users, take turns: else what one has read the other has deleted.
@@ -139,6 +171,7 @@ WITH kept AS (
     SET embedding = excluded.embedding, source_image_url = excluded.source_image_url, is_active = true,
         enrolled_at = excluded.enrolled_at, updated_at = now(), revision = excluded.revision
     WHERE t.revision < excluded.revision
+        OR (t.revision = excluded.revision AND t.embedding IS DISTINCT FROM excluded.embedding)
     RETURNING 1
 )
 SELECT count(*) FROM kept
@@ -159,6 +192,7 @@ WITH kept AS (
         face_embedding = excluded.face_embedding, enrolled_at = excluded.enrolled_at, is_active = excluded.is_active,
         revision = excluded.revision
     WHERE t.revision < excluded.revision
+        OR (t.revision = excluded.revision AND t.face_embedding IS DISTINCT FROM excluded.face_embedding)
     RETURNING 1
 )
 SELECT count(*) FROM kept

@@ -1,3 +1,7 @@
+-- lock_known_faces --
+-- The lock that versions are drawn under (migration 8).
+SELECT pg_advisory_xact_lock(1802725736)
+
 -- forget_enrolments --
 -- Nothing that was asked for until now counts any more, and the vector goes. How many there were.
 WITH had AS (
@@ -44,7 +48,7 @@ SELECT known_faces_changed($1::bigint[])
 WITH entered AS (
     INSERT INTO face_rechecks AS t (post_id, media_id, version)
     SELECT DISTINCT m.post_id, m.media_id, (SELECT max(version) FROM known_face_changes WHERE user_id = ANY($1::bigint[]))
-    FROM unnest($2::bigint[], $3::bigint[]) AS m (post_id, media_id) ORDER BY 1, 2
+    FROM unnest($2::text[], $3::text[]) AS m (post_id, media_id) ORDER BY 1, 2
     ON CONFLICT (post_id, media_id) DO UPDATE SET version = excluded.version, leased_until = '-infinity'
     WHERE excluded.version > t.version
     RETURNING 1

@@ -15,7 +15,7 @@ from streamapp import tables
 from streamapp.agents.channel import channel
 from streamapp.app import app
 from streamapp.delivery import TooLarge, keep, origin, payload
-from streamapp.events import Change, Event, ServiceFailed, Ticked, decode_event, encode
+from streamapp.events import Change, Event, Recheck, ServiceFailed, Ticked, decode_event, encode
 from streamapp.names import POST_CHANGES, POST_EVENTS, RECOGNITION_TASKS, ROW_CHANGES, TASKS
 from streamapp.posts.fold import fold
 from streamapp.posts.policy import Policy
@@ -54,6 +54,9 @@ async def handle(event: EventT[Any]) -> None:
 
 async def _fold(event: EventT[Any], fact: Event) -> None:
     post_id = fact.post_id
+    if isinstance(fact, Recheck) and tables.posts.get(post_id) is None:
+        app.ignored["recheck"] += 1  # rows of another application, or of the backend's own
+        return
     folded = fold(
         tables.posts.get(post_id),
         lambda media_id: tables.media.get(media_key(post_id, media_id)),

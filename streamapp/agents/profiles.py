@@ -18,12 +18,15 @@ from streamapp.faces.enrolment import EnrolmentRefused, Outdated
 from streamapp.faces.store import Enrolment
 from streamapp.media.errors import FetchError
 from streamapp.media.image import ImageError
-from streamapp.posts.clock import parse
+from streamapp.posts.clock import newer, parse
 from streamapp.sinks.parts import database_id
 
 logger = logging.getLogger(__name__)
 
+REMEMBERED = 10_000  # users whose ids are no numbers: only pictures that are on their way together may pass each other
+
 _enrolling = asyncio.Lock()  # what is written later is told later: a backend keeps the last embedding it is told
+_told: dict[str, str] = {}  # users whose ids are no numbers, and the newest picture this worker told of each
 
 
 async def handle(event: EventT[Any]) -> None:
@@ -49,6 +52,11 @@ async def handle(event: EventT[Any]) -> None:
 
 async def _enrol(request: ProfileRequest, clock: str, found: Enrolment) -> None:
     if (user_id := database_id(request.user_id)) is None:
+        if not newer(clock, _told.get(request.user_id)):
+            raise Outdated("a newer picture of the user was told")
+        _told[request.user_id] = clock
+        if len(_told) > REMEMBERED:
+            del _told[next(iter(_told))]
         app.refused["enrolments"] += 1
         logger.warning("user %s is told their face, but can have no row: the id is no number", request.user_id)
     elif found.clock == clock:

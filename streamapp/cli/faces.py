@@ -14,7 +14,7 @@ from streamapp.engines.weights import ModelsError
 from streamapp.errors import Unavailable
 from streamapp.faces import stats as distribution
 from streamapp.faces.corrections import pending
-from streamapp.faces.matching import Thresholds, cosine
+from streamapp.faces.matching import cosine, thresholds
 from streamapp.faces.store import KnownFaces
 from streamapp.faces.who import Seen, compared, from_picture, is_face_id, stored, text
 from streamapp.media.errors import FetchError
@@ -102,7 +102,7 @@ async def _known_faces(settings: Settings) -> AsyncIterator[KnownFaces]:
             pool,
             send=Statements(),
             rows=read_models(pool, settings).sweep.faces,
-            thresholds=Thresholds(identified=settings.face_identified, suggested=settings.face_suggested),
+            thresholds=thresholds(settings),
             width=settings.face_embedding_dim,
         )
     finally:

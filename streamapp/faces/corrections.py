@@ -25,10 +25,15 @@ logger = logging.getLogger(__name__)
 Tell: TypeAlias = Callable[[Sequence[Recheck]], Awaitable[None]]
 """Sends facts, and returns when they are confirmed. Raises Unavailable."""
 
-LEASE = dt.timedelta(seconds=15)  # until another worker takes what was claimed
+LEASE = dt.timedelta(seconds=15)  # until another worker takes media that were claimed
+LOOKING = dt.timedelta(seconds=90)  # the same of a known face; longer than a statement may take (sinks/database.py)
 AT_ONCE = 200  # media told of together
 NEAREST = 1000  # stored faces looked through first; four times as many while all of them are near enough
-SEARCH = ("hnsw.ef_search = 1000", "hnsw.iterative_scan = strict_order", "hnsw.max_scan_tuples = 2000000000")
+# On until there are enough, whatever it takes: a scan also ends at work_mem times a multiplier.
+SEARCH = (
+    *("hnsw.ef_search = 1000", "hnsw.iterative_scan = strict_order"),
+    *("hnsw.max_scan_tuples = 2000000000", "hnsw.scan_mem_multiplier = 1000"),
+)
 POLL = 0.5  # seconds
 COUNT_EVERY = 5  # seconds
 
@@ -76,7 +81,7 @@ class Corrections:
         return self.last
 
     async def _look(self) -> bool:
-        claimed = await self._send.fetch(self._pool, "claim_change", LEASE)
+        claimed = await self._send.fetch(self._pool, "claim_change", LOOKING)
         if not claimed:
             return False
         user_id, version = claimed[0]
@@ -103,7 +108,7 @@ class Corrections:
         if not due:
             return False
         await self._tell(
-            [Recheck(post_id=str(post), media_id=str(media), known=version, at=now()) for post, media, version in due]
+            [Recheck(post_id=post, media_id=media, known=version, at=now()) for post, media, version in due]
         )
         await self._send.fetch(self._pool, "told_rechecks", *map(list, zip(*due, strict=True)))
         self.counts["told"] += len(due)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
@@ -19,7 +20,6 @@ from streamapp.faces.forget import Left, Removed
 from streamapp.settings import READ_MODELS
 from streamapp.sinks.database import TROUBLE, Pool, unavailable
 from streamapp.sinks.indices import BY_NAME, NEXT, resolve
-from streamapp.sinks.parts import database_id
 from streamapp.sinks.people import said
 from streamapp.sinks.postgres import ReadModels
 from streamapp.sinks.provision import generations
@@ -50,13 +50,9 @@ class Forgetting:
 
         Raises Unavailable without the database. Without Elasticsearch or the state it does what it can.
         """
-        also: list[tuple[int, int]] = []
-        try:  # what the rows do not say: of deleted posts, or a sink that is behind
-            for post, media in await self._state(user_id):
-                if (post_id := database_id(post)) is not None and (media_id := database_id(media)) is not None:
-                    also.append((post_id, media_id))
-        except Unavailable:
-            pass  # told as left, unknown
+        also: Sequence[tuple[str, str]] = ()
+        with suppress(Unavailable):  # told as left, unknown
+            also = await self._state(user_id)  # what the rows do not say: of posts that have none, or a sink behind
         try:
             done = await self._models.sweep.forget(user_id, also=also)
             gone = await self._gone(user_id)

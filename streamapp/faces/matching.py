@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from streamapp.settings import Settings
+
 NEIGHBOURS = 5  # known faces that are looked at for each face, as in the backend's own query
 DIGITS = 5
 """Decimals of a cosine. Sums of 1,024 products of float32 numbers are right to about 1e-6, so half a unit of the fifth
@@ -32,6 +34,11 @@ class Thresholds:
     def reach(self) -> float:
         """The cosine distance at which a face may still be somebody: that of the nearest which is rounded up to it."""
         return 1 - self.suggested + 0.1**DIGITS
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    """As the settings say."""
+    return Thresholds(identified=settings.face_identified, suggested=settings.face_suggested)
 
 
 def cosine(distance: float) -> float:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamapp.engines.batching import Looks
 from streamapp.faces.enrolment import Demands, EnrolmentRefused, choose
@@ -44,7 +44,7 @@ class Profiles:
                 raw = await self.fetch(url)
                 sha256 = hashlib.sha256(raw).digest()
                 if known is not None and (known.sha256, known.model) == (sha256, self.looks.model):
-                    return known
+                    return replace(known, url=url)
                 picture = await self.decode(raw)
                 return self._chosen(await self.looks.look(picture, alone=attempt > 1), url, clock, sha256)
             except (EnrolmentRefused, ImageError):

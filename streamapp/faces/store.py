@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamapp.events import Match
 from streamapp.faces.enrolment import EnrolmentRefused, Outdated
@@ -114,15 +114,13 @@ class KnownFaces:
         )
 
     async def repeat(self, user_id: int, clock: str, known: Enrolment) -> None:
-        """The picture of an enrolment was sent again. Raises Outdated where it is not the user's any more."""
+        """The picture of an enrolment was sent again, and may have been replaced meanwhile. Raises as enrol()."""
         asked = as_number(clock), known.sha256, known.model
         try:
             await self._send.fetch(self.pool, "repeat_picture", user_id, *asked)
         except TROUBLE as error:
             raise unavailable(error) from error
-        now = await self.enrolled(user_id)
-        if now is None or now.sha256 != known.sha256:
-            raise Outdated("the user was forgotten, or enrolled with another picture, meanwhile")
+        await self.enrol(user_id, replace(known, clock=clock))
 
     async def enrol(self, user_id: int, new: Enrolment) -> None:
         """Replace what a user was enrolled with by what was asked for later, and write it to the tables; where the

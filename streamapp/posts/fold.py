@@ -205,12 +205,21 @@ def _media_changes(event: Event, after: Post, touched: Iterable[Media]) -> Itera
     something."""
     left = removed(after)
     for row in touched:
-        recognised = event.known if isinstance(event, Recognised) and recognises(event, row.brief) else 0
+        recognised = event.known if isinstance(event, Recognised) and _tells(event, row) else 0
         deadline = _is_deadline(event, after) and not row.brief.settled
         if not deadline and not recognised and not isinstance(event, Answered | Failed):
             continue
         answered = tuple(_answered(event, row))
         yield media_changed(after, row, answered=answered, removed=row.media_id in left, recognised=recognised)
+
+
+def _tells(event: Recognised, row: Media) -> bool:
+    """Whether that comparison changed who is on the media, or found somebody who is on it still: when the log is
+    replayed behind a newer one, that is to be told once more."""
+    if recognises(event, row.brief):
+        return True
+    found = () if row.recognition is None or row.brief.generation != event.generation else row.recognition.matches
+    return any(match.since == event.known for match in found)
 
 
 def _answered(event: Event, row: Media) -> Iterable[Service]:

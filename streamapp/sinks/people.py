@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -33,9 +33,22 @@ def matched_users(parts: Iterable[Part]) -> list[int]:
     return sorted({user for match in found if (user := database_id(match.user_id)) is not None})
 
 
-def compared(parts: Iterable[Part]) -> list[tuple[int, int, int]]:
-    """Post, media, and the version of the known faces that the faces of the media were compared with."""
-    return [(part.post_id, part.pk, known.known) for part in parts if (known := _recognition(part)) is not None]
+class Compared(NamedTuple):
+    """A media that was written: the version of the known faces that its faces were compared with, and who was found."""
+
+    post_id: int
+    media_id: int
+    known: int
+    users: list[int]
+
+
+def compared(parts: Iterable[Part]) -> list[Compared]:
+    """Those of media whose faces were compared."""
+    return [
+        Compared(part.post_id, part.pk, known.known, matched_users([part]))
+        for part in parts
+        if (known := _recognition(part)) is not None
+    ]
 
 
 def _recognition(part: Part) -> Recognition | None:

@@ -12,11 +12,12 @@ import asyncpg
 import orjson
 
 from streamapp.events import Change
+from streamapp.faces.matching import Thresholds, thresholds
 from streamapp.settings import Settings
 from streamapp.sinks.awaiting import AwaitedRow, Awaiting
 from streamapp.sinks.database import DATA_ERRORS, TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.parts import Deletion, Part, Refused, database_id, split
-from streamapp.sinks.people import compared, matched_users
+from streamapp.sinks.people import Compared, compared, matched_users
 from streamapp.sinks.readmodels import (
     FEED,
     KNOWN_FACES,
@@ -45,7 +46,7 @@ class Outcome:
     changed: int = 0  # rows inserted, updated or deleted
     awaiting: int = 0  # rows that wait for the backend's
     refused: list[tuple[Change, str]] = field(default_factory=list)
-    compared: list[tuple[int, int, int]] = field(default_factory=list)  # post, media, version of the known faces
+    compared: list[Compared] = field(default_factory=list)  # media with faces that were written
 
     def add(self, other: Outcome) -> None:
         self.changed += other.changed
@@ -66,8 +67,10 @@ class ReadModels:
         image_width: int = 512,
         face_width: int = 1024,
         feed_users: int = 100,
+        reach: float = Thresholds().reach,
     ) -> None:
         self.pool = pool
+        self.reach = reach  # cosine distance at which a face may be that of a known one
         self.tables = frozenset(tables)
         self.models = [model for table, model in READ_MODELS.items() if table in self.tables]
         self.image_width, self.face_width = image_width, face_width
@@ -118,7 +121,7 @@ class ReadModels:
                 claimed, due = await self._awaiting.due(self.pool, self._parts, limit)
             except TROUBLE as error:
                 raise unavailable(error) from error
-            outcome.add(await self._apply(due))
+            outcome.add(await self._apply(due, awaited=True))
         return outcome
 
     async def awaiting(self, post_id: str) -> list[AwaitedRow]:
@@ -142,8 +145,9 @@ class ReadModels:
         except TROUBLE as error:
             raise unavailable(error) from error
 
-    async def _apply(self, pieces: Sequence[Piece]) -> Outcome:
-        """All in one transaction; when the database refuses a value, each in its own, to find whose it is."""
+    async def _apply(self, pieces: Sequence[Piece], *, awaited: bool = False) -> Outcome:
+        """All in one transaction; when the database refuses a value, each in its own, to find whose it is. `awaited`:
+        nothing brings them again, should this process end after the transaction."""
         if not pieces:
             return Outcome()
         try:
@@ -151,6 +155,8 @@ class ReadModels:
                 try:
                     async with connection.transaction():
                         outcome = await self._write(connection, pieces)
+                        if awaited and outcome.compared:
+                            await self._send.fetch(connection, "recheck_awaited", *_arrays(outcome.compared))
                     return await self._catch_up(connection, outcome)
                 except DATA_ERRORS as error:
                     if len(pieces) == 1:
@@ -159,7 +165,7 @@ class ReadModels:
             raise unavailable(error) from error
         outcome = Outcome()
         for piece in pieces:
-            outcome.add(await self._apply([piece]))
+            outcome.add(await self._apply([piece], awaited=awaited))
         return outcome
 
     async def _alone(self, connection: Connection, piece: Piece, error: Exception) -> Outcome:
@@ -167,6 +173,8 @@ class ReadModels:
         try:
             async with connection.transaction():
                 outcome = await self._write(connection, [piece], alone=True)
+                if outcome.compared:
+                    await self._send.fetch(connection, "recheck_awaited", *_arrays(outcome.compared))
         except DATA_ERRORS as own:
             return await self._give_up(connection, piece, own)
         logger.warning("post %s: written without feeds and users: %s", piece.post_id, error)
@@ -176,8 +184,9 @@ class ReadModels:
         """Have media compared again whose known faces have changed since: who changes them looks for the faces that are
         stored, and these were not yet. After the commit, so that one of the two sees the other (docs/adr/0013)."""
         if outcome.compared:
-            arrays = map(list, zip(*outcome.compared, strict=True))
-            await self._send.fetch(connection, "recheck_media", *arrays)
+            said = [(each.media_id, user) for each in outcome.compared for user in each.users]
+            asked = [*_arrays(outcome.compared), self.reach, [media for media, _ in said], [user for _, user in said]]
+            await self._send.fetch(connection, "recheck_media", *asked)
         return outcome
 
     async def _write(self, connection: Connection, pieces: Sequence[Piece], *, alone: bool = False) -> Outcome:
@@ -273,7 +282,13 @@ def read_models(pool: Pool, settings: Settings) -> ReadModels:
         image_width=settings.image_embedding_dim,
         face_width=settings.face_embedding_dim,
         feed_users=settings.feed_users,
+        reach=thresholds(settings).reach,
     )
+
+
+def _arrays(media: Sequence[Compared]) -> list[list[int]]:
+    """Posts, media and versions."""
+    return [[each.post_id for each in media], [each.media_id for each in media], [each.known for each in media]]
 
 
 # Where the row is that another one refers to: of the backend, and gone after we had read it, or not there yet.

@@ -12,7 +12,7 @@ from streamapp.sinks.careful import Careful
 from streamapp.sinks.copies import COPIED
 from streamapp.sinks.database import TROUBLE, Connection, Pool, unavailable
 from streamapp.sinks.feed import Feed
-from streamapp.sinks.known_faces import KnownFaceRows
+from streamapp.sinks.known_faces import PATIENCE, KnownFaceRows
 from streamapp.sinks.readmodels import DETECTED_FACES, FACE_SEARCH, FEED, MEDIA_SEARCH, POST_SEARCH, USER_SEARCH
 from streamapp.sinks.statements import On, Statements
 from streamapp.sinks.users import Forgotten, Users
@@ -162,7 +162,7 @@ class Sweep:
         async with self._pool.acquire() as connection:
             return await self.careful.write(connection, "deleted user", user_ids, self._delete_users)
 
-    async def forget(self, user_id: int, *, also: Collection[tuple[int, int]] = ()) -> Forgotten:
+    async def forget(self, user_id: int, *, also: Collection[tuple[str, str]] = ()) -> Forgotten:
         """Take a user's face out of all tables that are ours, and them off all images; one whom the backend does not
         have any more leaves them as a whole, without a wait. also: post and media that say more than their rows."""
         async with self._pool.acquire() as connection, connection.transaction():
@@ -170,6 +170,7 @@ class Sweep:
                 forgotten = await self._take_out(connection, [user_id], also=also)
                 await self._send.fetch(connection, "forget_gone", "user", [user_id])
                 return forgotten
+            await self._lock_known_faces(connection)
             await self._send.fetch(connection, "lock_posts", await self.users.posts_with(connection, [user_id]))
             forgotten = await self.users.forget(connection, [user_id], self._tables, also=also)
             if USER_SEARCH in self._tables:  # it says whether a face is known
@@ -183,8 +184,9 @@ class Sweep:
         return await self._done(connection, "user", user_ids, gone, changed)
 
     async def _take_out(
-        self, connection: Connection, gone: Sequence[int], *, also: Collection[tuple[int, int]] = ()
+        self, connection: Connection, gone: Sequence[int], *, also: Collection[tuple[str, str]] = ()
     ) -> Forgotten:
+        await self._lock_known_faces(connection)
         theirs = [row[0] for row in await self._send.fetch(connection, "posts_of_users", gone)]
         await self._send.fetch(connection, "lock_posts", theirs + await self.users.posts_with(connection, gone))
         # Again: what was written meanwhile, and of the posts in the lock nothing more can be.
@@ -194,6 +196,11 @@ class Sweep:
         forgotten.rows[DETECTED_FACES] += await self._tend_faces(connection)
         forgotten.rows["rows of their posts"] = of_posts
         return forgotten
+
+    async def _lock_known_faces(self, connection: Connection) -> None:
+        """Before the posts: who waits for a backend's transaction must not hold up the sinks of all workers."""
+        await connection.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+        await self._send.fetch(connection, "lock_known_faces")
 
     async def _delete_posts(self, connection: Connection, post_ids: Sequence[int]) -> int:
         await self._send.fetch(connection, "lock_posts", post_ids)

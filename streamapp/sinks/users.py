@@ -55,7 +55,7 @@ class Users:
         return [row[0] for row in await self._send.fetch(on, "posts_with_users", *asked)]
 
     async def forget(
-        self, on: On, user_ids: Sequence[int], tables: Container[str], *, also: Collection[tuple[int, int]] = ()
+        self, on: On, user_ids: Sequence[int], tables: Container[str], *, also: Collection[tuple[str, str]] = ()
     ) -> Forgotten:
         """Take the faces of users out of those tables, and them off all images, in the lock of the posts that these are
         of. Nothing asked for before enrols them again. The state learns it by facts, as of every change of a known
@@ -68,14 +68,15 @@ class Users:
         done.rows["awaiting"] = len(waiting)
         # Last: who deletes a known face draws a version, and nobody else draws one until he commits.
         await self._leave(on, user_ids, [table for table in _FACES if table in tables], done)
-        if media := sorted({*also, *((row["post_id"], row["media_id"]) for row in found), *waiting}):
+        rows = (*((row["post_id"], row["media_id"]) for row in found), *waiting)
+        if media := sorted({*also, *((str(post_id), str(media_id)) for post_id, media_id in rows)}):
             await self._send.fetch(on, "draw_version", user_ids)
             posts, ids = map(list, zip(*media, strict=True))
             done.rechecked = await self._send.change(on, "recheck_forgotten", user_ids, posts, ids)
         return done
 
     async def leave(
-        self, on: On, user_ids: Sequence[int], tables: Container[str], *, also: Collection[tuple[int, int]] = ()
+        self, on: On, user_ids: Sequence[int], tables: Container[str], *, also: Collection[tuple[str, str]] = ()
     ) -> Forgotten:
         """The same, and their own rows."""
         done = await self.forget(on, user_ids, tables, also=also)

@@ -148,8 +148,60 @@ async def test_the_same_picture_again_changes_nothing(pool: Pool, store: KnownFa
     with pytest.raises(Outdated, match="newer picture"):
         await store.enrol(8, picture(axis(2).tobytes(), clock="8-0", sha256=b"2"))
     await store.enrol(8, picture(axis(2).tobytes(), clock="10-0", sha256=b"2"))
-    with pytest.raises(Outdated, match="meanwhile"):
+    with pytest.raises(Outdated, match="newer picture"):
         await store.repeat(8, "9-5", first)
+
+
+async def test_back_to_the_picture_of_before_while_another_is_enrolled(pool: Pool, store: KnownFaces) -> None:
+    """It was read while the first one was the user's still."""
+    first = picture(axis(0).tobytes(), clock="5-0")
+    await store.enrol(8, first)
+    await store.enrol(8, picture(axis(2).tobytes(), clock="6-0", sha256=b"2"))
+    await store.repeat(8, "7-0", first)
+    known = await store.enrolled(8)
+    assert known is not None
+    assert (known.clock, known.sha256) == ("7-0", b"1")
+    vector = await pool.fetchval(f"SELECT face_embedding FROM {KNOWN_FACES}")
+    assert vector.to_numpy().tolist() == axis(0).tolist()
+
+
+@pytest.mark.parametrize("table", [USER_FACES, KNOWN_FACES])
+async def test_rows_that_were_lost_come_back_with_the_same_picture(table: str, pool: Pool, store: KnownFaces) -> None:
+    first = picture(axis(0).tobytes(), clock="5-0")
+    await store.enrol(8, first)
+    await pool.execute(f"TRUNCATE {table}")
+    await store.repeat(8, "6-0", first)
+    assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 1
+    assert [match.user_id for match in (await store.match([axis(0).tobytes()]))[1]] == ["8"]
+
+
+async def test_the_same_request_looked_at_by_another_model_replaces_the_face(pool: Pool, store: KnownFaces) -> None:
+    await store.enrol(8, picture(axis(0).tobytes(), clock="5-0"))
+    await store.enrol(8, picture(axis(3).tobytes(), clock="5-0", model="other"))
+    for table, column in ((USER_FACES, "embedding"), (KNOWN_FACES, "face_embedding")):
+        vector = await pool.fetchval(f"SELECT {column} FROM {table}")
+        assert vector.to_numpy().tolist() == axis(3).tolist()
+
+
+async def test_a_deleted_user_is_nobody_before_the_sweep_comes(pool: Pool, store: KnownFaces) -> None:
+    await store.enrol(8, picture(axis(0).tobytes()))
+    await pool.execute("UPDATE users SET account_status = 'DELETED' WHERE user_id = 8")
+    assert (await store.match([axis(0).tobytes()]))[1] == ()
+
+
+async def test_a_backend_that_holds_the_lock_of_versions_is_waited_for_not_long(
+    pool: Pool, store: KnownFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamapp.sinks.known_faces.PATIENCE", "100ms")
+    async with pool.acquire() as backend, backend.transaction():
+        await backend.execute(
+            f"INSERT INTO {KNOWN_FACES} (user_id, username, face_embedding) VALUES (9, 'n', $1::text::vector)",
+            str(axis(1).tolist()),
+        )
+        with pytest.raises(Unavailable, match="lock timeout"):
+            await store.enrol(8, picture(axis(0).tobytes()))
+    await store.enrol(8, picture(axis(0).tobytes()))
+    assert len((await store.match([axis(0).tobytes()]))[1]) == 1
 
 
 async def test_the_version_grows_with_what_is_in_use(pool: Pool, store: KnownFaces) -> None:
@@ -237,6 +289,50 @@ async def test_faces_that_are_stored_after_the_search_are_compared_again(
     assert await told.all() == set()
     await stored(models, axis(0).tobytes(), known=None, revision=3)  # its comparison is still to come
     assert await told.all() == set()
+
+
+async def test_changes_that_do_not_concern_a_media_leave_it_alone(
+    pool: Pool, models: ReadModels, store: KnownFaces
+) -> None:
+    """While many are enrolled, media must not go round for every one of them."""
+    told = Told(pool)
+    await store.enrol(8, picture(axis(0).tobytes()))
+    version, matches = await store.match([towards(0.9)])
+    await told.all()
+    await store.enrol(9, picture(axis(5).tobytes()))
+    await told.all()
+    faces = (face(embedding=towards(0.9)),)
+    media = view(
+        answers=[FaceDetection(width=1, height=1, faces=faces)],
+        recognition=Recognition(known=version, at=0, matches=matches),
+    )
+    await models.write([media_changed(media)])
+    assert await told.all() == set()
+    await pool.execute(f"UPDATE {KNOWN_FACES} SET is_active = false WHERE user_id = 8")
+    await pool.execute("UPDATE known_face_changes SET pending = false")
+    await models.write([media_changed(media)])
+    assert await told.all() == {MEDIA}
+
+
+async def test_a_media_that_waited_is_compared_again_though_the_process_ends_after_it_was_written(
+    pool: Pool, models: ReadModels, store: KnownFaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = (face(embedding=axis(0).tobytes()),)
+    media = view("20", answers=[FaceDetection(width=1, height=1, faces=faces)], recognition=Recognition(known=1, at=0))
+    await models.write([media_changed(media, post_id="2")])
+    await store.enrol(8, picture(axis(0).tobytes()))
+    await Told(pool).all()
+    await backend_post(pool, 2, [20])
+    await pool.execute("UPDATE awaiting SET next_attempt = now()")
+
+    async def killed(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(models, "_catch_up", killed)
+    with pytest.raises(asyncio.CancelledError):
+        await models.retry_awaiting()
+    assert await pool.fetchval("SELECT count(*) FROM awaiting") == 0
+    assert await Told(pool).all() == {("2", "20")}
 
 
 async def test_a_media_that_waited_for_the_backend_is_compared_again_too(

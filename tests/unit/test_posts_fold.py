@@ -825,3 +825,22 @@ def test_another_registration_is_another_comparison() -> None:
     for task in world.tasks[3:]:
         world.tell(answered(task))
     assert [task.generation for task in world.comparisons] == ["1-0/pixel-1", "9-0/pixel-1"]
+
+
+def test_a_comparison_that_is_replayed_behind_a_newer_one_tells_who_is_there_still() -> None:
+    """The message of the first was not sent when the worker was killed, the rows of the second were written."""
+    world = World()
+    world.tell(registered("200"))  # two faces
+    world.answer_all()
+    task = world.comparisons[0]
+    first, second = recognised(task, "7", known=2), recognised(task, "7", "8", known=3)
+    world.tell(first)
+    at = world.position
+    world.tell(second)
+    world.position = at - 1
+    told = []
+    for event in (first, second):
+        for change in world.tell(event).changes:
+            if isinstance(change, MediaChanged):
+                told += [(face.user_id, face.version) for face in recognitions(change)]
+    assert told == [("7", 2), ("8", 3)]
