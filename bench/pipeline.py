@@ -61,7 +61,7 @@ async def burst(
     return {
         "posts": posts,
         "images": posts * per_post,
-        "images_per_second": round(posts * per_post / seconds, 1),
+        "images_per_second": round(posts * per_post / seconds, 2),
         "last_result_to_enriched_ms": percentiles([enriched[post] - max(results[post]) for post in asked]),
         "xadd_to_first_result_ms": percentiles([min(results[post]) - asked[post] for post in asked]),
         "xadd_to_enriched_ms": percentiles([enriched[post] - asked[post] for post in asked]),
