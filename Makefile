@@ -5,7 +5,7 @@ ROUNDS ?= 25
 SEED ?= 1
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format servers up down wipe status bench bench-models chaos generated clean
+.PHONY: help demo test test-all lint format servers up down wipe status bench bench-models bench-faces chaos generated clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -68,6 +68,9 @@ bench: .venv/runtime ## Latencies and rates of this machine
 
 bench-models: .venv/development ## Images/s of engine `models`, real sizes with random weights, against bare loops
 	@$(BIN)/python -m bench.models
+
+bench-faces: .venv/runtime ## Recall and speed of the search among 100,000 known faces, against exact search
+	@$(BIN)/python -m bench.faces
 
 chaos: .venv/runtime ## ROUNDS=n rounds of kill -9 under load, checked against an undisturbed run of the same SEED=s
 	@$(BIN)/python -m chaos --rounds $(ROUNDS) --seed $(SEED)

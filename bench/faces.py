@@ -1,10 +1,9 @@
 """Known faces: how often the index finds the face that exact search finds, and how fast.
 
-    python -m bench.faces postgresql://… 100000
-
-In a database of its own. Enrolled vectors lie in clusters, as faces of people who resemble each other do, and a query
-is an enrolled vector with noise: uniformly random vectors are all equally far from each other and prove nothing. Exact
-search is a matrix product with numpy over all vectors in memory, alternating with the index, a face at a time.
+`make bench-faces`, or `python -m bench.faces 20000` for fewer than 100,000; on a PostgreSQL of its own. Enrolled
+vectors lie in clusters, as faces of people who resemble each other do, and a query is an enrolled vector with noise: uniformly
+random vectors are all equally far from each other and prove nothing. Exact search is a matrix product with numpy over
+all vectors in memory, alternating with the index, a face at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
+import stack
 from bench import machine
 from streamapp.faces.matching import NEIGHBOURS, Thresholds
 from streamapp.faces.store import KnownFaces
@@ -37,6 +37,8 @@ from streamapp.sinks.vectors import vector_text
 
 Vectors: TypeAlias = NDArray[np.float32]
 
+INSTANCE = "bench-faces"
+COUNT = 100_000
 WIDTH = 1024
 CLUSTER = 100  # people who resemble each other: cosines of about 0.6
 APART, NOISE = 0.8, 0.5  # lengths of what is added to the middle of a cluster, and to a query: cosine 0.89 to its own
@@ -158,7 +160,22 @@ async def _index(pool: Pool, known: Vectors, queries: Vectors, nearest: Sequence
     }
 
 
-if __name__ == "__main__":
-    figures = asyncio.run(faces(sys.argv[1], int(sys.argv[2])))
+def main() -> int:
+    """0 when everything was measured."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
+    try:
+        stack.up(INSTANCE, only=["postgres"])
+        try:
+            figures = asyncio.run(faces(stack.environment(INSTANCE)["STREAMAPP_POSTGRES_URL"], count))
+        finally:
+            stack.wipe(INSTANCE)
+    except stack.StackError as exc:
+        print(f"The bench failed: {exc}", file=sys.stderr)
+        return 1
     print(json.dumps({"machine": machine.machine(), **figures}, indent=2))
     print(f"kept in {machine.keep(figures, name='faces')}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

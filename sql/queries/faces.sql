@@ -10,18 +10,8 @@ WHERE u.user_id = ANY($1::bigint[]) AND u.account_status <> 'DELETED' AND (
 -- match --
 -- The nearest ($2) known faces of each vector, nearest first, and the version of the known faces that this statement
 -- sees: one snapshot, one round trip. 1: no face was ever known.
-SELECT seen.version, f.face - 1 AS face, u.user_id, n.username, n.distance
-FROM (SELECT coalesce(max(version), 1) AS version FROM known_face_changes) AS seen
-LEFT JOIN unnest($1::text[]) WITH ORDINALITY AS f (vector, face) ON true
-LEFT JOIN LATERAL (
-    SELECT k.user_id, k.username, k.face_embedding <=> f.vector::vector AS distance
-    FROM read_model_known_faces k
-    WHERE k.is_active AND f.vector IS NOT NULL
-    ORDER BY k.face_embedding <=> f.vector::vector
-    LIMIT $2
-) AS n ON true
-LEFT JOIN users u ON u.user_id = n.user_id AND u.account_status <> 'DELETED'
-ORDER BY f.face, n.distance, n.user_id
+SELECT version, face, user_id, username, distance FROM nearest_known_faces($1::text[], $2)
+ORDER BY face, distance, user_id
 
 -- recheck_media --
 -- Media ($1, $2) whose faces were compared with a version ($3) of the known faces, where one that has changed since may

@@ -55,7 +55,8 @@ async def stats(sample: int) -> tuple[bool, Any, str]:
     settings, send = get_settings(), Statements()
     try:
         async with _known_faces(settings) as known:
-            async with known.pool.acquire() as connection:
+            async with known.pool.acquire() as connection, connection.transaction():
+                await connection.execute("SET LOCAL enable_seqscan = off")  # as in nearest_known_faces(): by the index
                 rows = await connection.fetch(texts()["nearest_of_sample"], sample, timeout=PATIENCE)
             waiting = await pending(known.pool, send)
     except (Unavailable, *TROUBLE) as error:
