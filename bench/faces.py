@@ -1,9 +1,9 @@
 """Known faces: how often the index finds the face that exact search finds, and how fast.
 
 `make bench-faces`, or `python -m bench.faces 20000` for fewer than 100,000; on a PostgreSQL of its own. Enrolled
-vectors lie in clusters, as faces of people who resemble each other do, and a query is an enrolled vector with noise: uniformly
-random vectors are all equally far from each other and prove nothing. Exact search is a matrix product with numpy over
-all vectors in memory, alternating with the index, a face at a time.
+vectors lie in clusters, as faces of people who resemble each other do, and a query is an enrolled vector with noise:
+uniformly random vectors are all equally far from each other and prove nothing. Exact search is a matrix product with
+numpy over all vectors in memory, alternating with the index, a face at a time.
 """
 
 from __future__ import annotations
