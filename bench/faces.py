@@ -109,6 +109,7 @@ async def _load(url: str, known: Vectors) -> float:
         " SELECT n, 'user' || n, n, '', 'USER', 'ACTIVE' FROM generate_series(0, $1::int - 1) n",
         len(known),
     )
+    definition = await connection.fetchval("SELECT pg_get_indexdef($1::regclass)", INDEX)
     await connection.execute(f"DROP INDEX {INDEX}")
     await connection.execute(f"ALTER TABLE {KNOWN_FACES} DISABLE TRIGGER USER")
     await connection.close()
@@ -119,10 +120,7 @@ async def _load(url: str, known: Vectors) -> float:
         await loading.copy_records_to_table(KNOWN_FACES, records=records, columns=columns)
         await loading.execute("SET maintenance_work_mem = '2GB'")
         begin = time.perf_counter()
-        await loading.execute(
-            f"CREATE INDEX {INDEX} ON {KNOWN_FACES} USING hnsw (face_embedding vector_cosine_ops) WHERE is_active",
-            timeout=3600,
-        )
+        await loading.execute(definition, timeout=3600)
         seconds = time.perf_counter() - begin
         await loading.execute(f"ANALYZE {KNOWN_FACES}")
     return seconds

@@ -90,10 +90,11 @@ CREATE TABLE IF NOT EXISTS face_rechecks (
 );
 CREATE INDEX IF NOT EXISTS face_rechecks_due ON face_rechecks (leased_until, since);
 
--- Only who is in use is looked for.
+-- Only who is in use is looked for. A denser graph than pgvector's default (16, 64): of 100,000 faces in clusters that one
+-- misses the nearest of 14 in 1,000 (make bench-faces).
 DROP INDEX IF EXISTS read_model_known_faces_hnsw;
 CREATE INDEX IF NOT EXISTS read_model_known_faces_active ON read_model_known_faces
-USING hnsw (face_embedding vector_cosine_ops) WHERE is_active;
+USING hnsw (face_embedding vector_cosine_ops) WITH (m = 24, ef_construction = 128) WHERE is_active;
 
 -- In neither document: who a face may be, so that a face is found by that too.
 ALTER TABLE read_model_face_search ADD COLUMN IF NOT EXISTS suggested_user_id BIGINT;

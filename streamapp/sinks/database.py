@@ -32,7 +32,7 @@ def unavailable(error: Exception) -> Unavailable:
     return Unavailable(f"{type(error).__name__}: {error}")
 
 
-EF_SEARCH = 200
+EF_SEARCH = 100
 """Candidates that an index of neighbours keeps while it searches; pgvector's default is 40. What it costs and what is
 found by it: bench/faces.py."""
 
