@@ -23,7 +23,7 @@ from streamapp.engines.marker import Identity
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(
-        ENGINE != "pixel", reason="drawn faces are found by engine pixel; test_faces_models.py has photographs"
+        ENGINE != "pixel", reason="drawn faces are found by engine pixel; test_engine_models.py has a photograph"
     ),
 ]
 
