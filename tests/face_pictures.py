@@ -4,7 +4,6 @@ one test is nobody in another."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -16,9 +15,12 @@ SPACE = 120  # pixels from one face to the next
 COLUMNS = 5
 
 
-def hats() -> Iterator[Identity]:
-    """Hats, each once."""
-    return itertools.filterfalse(lambda hat: hat in samples.HATS.values(), iter(IDENTITIES))
+_hats = itertools.filterfalse(lambda hat: hat in samples.HATS.values(), iter(IDENTITIES))
+
+
+def new_hat() -> Identity:
+    """A hat that nobody wears, in this run either."""
+    return next(_hats)
 
 
 def put(path: Path, *worn: Identity, width: float = 64) -> None:

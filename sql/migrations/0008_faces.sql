@@ -101,6 +101,9 @@ ALTER TABLE read_model_face_search ADD COLUMN IF NOT EXISTS suggested_user_id BI
 CREATE INDEX IF NOT EXISTS idx_rfs_suggested_user ON read_model_face_search (suggested_user_id)
 WHERE suggested_user_id IS NOT NULL;
 
+-- The functions below name columns of the backend's that an old schema may lack: that is told when they are used.
+SET LOCAL check_function_bodies = off;
+
 -- Who is on the media of some posts, each once: by the position of the media and of the face. NULL while no media of a
 -- post was searched for faces. A function, because what writes it and what verifies it must say the same.
 CREATE OR REPLACE FUNCTION people_of_posts(posts BIGINT[])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from face_pictures import hats, put
+from face_pictures import new_hat, put
 from results import answered, letter_of
 from system import ENGINE, System
 from test_verify import indexed, verify
@@ -27,7 +27,6 @@ pytestmark = [
     ),
 ]
 
-_hats = hats()
 _users = itertools.count(7_000_000)
 RECOGNITIONS, PROFILES, ERRORS = "face-recognition-results", "user-profile-face-embedding-results", "ml-error-results"
 
@@ -35,7 +34,7 @@ RECOGNITIONS, PROFILES, ERRORS = "face-recognition-results", "user-profile-face-
 @pytest.fixture
 def worn() -> Identity:
     """A hat that nobody else wears."""
-    return next(_hats)
+    return new_hat()
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ async def test_enrolled_before_or_after_ends_the_same(
     system: System, backend: Backend, pictures: tuple[Path, str], post_id: int, user: int, worn: Identity
 ) -> None:
     folder, url = pictures
-    stranger, other = next(_hats), next(_hats)
+    stranger, other = new_hat(), new_hat()
     put(folder / "me.jpg", worn, width=180)
     put(folder / "both.jpg", stranger, worn)
     put(folder / "other.jpg", other)
@@ -217,7 +216,7 @@ async def test_another_picture_is_another_face(
     backend: Backend, pictures: tuple[Path, str], post_id: int, user: int, worn: Identity
 ) -> None:
     folder, url = pictures
-    later = next(_hats)
+    later = new_hat()
     put(folder / "old.jpg", worn, width=180)
     put(folder / "new.jpg", later, width=180)
     put(folder / "post.jpg", worn)
@@ -256,7 +255,7 @@ async def test_a_picture_that_enrols_nobody_says_why(
 ) -> None:
     folder, url = pictures
     if faces is not None:
-        put(folder / "me.jpg", *(next(_hats) for _ in faces), width=width)
+        put(folder / "me.jpg", *(new_hat() for _ in faces), width=width)
     asked = await enrol(backend, user, f"{url}/me.jpg", f"refused-{user}")
     error = await told(backend, ERRORS, correlationId=asked)
     assert error["error"].startswith(why)
