@@ -240,7 +240,7 @@ async def test_another_picture_is_another_face(
     [
         ((), 180, "no face in the picture"),
         ((0, 1), 180, "2 faces in the picture, and several are equally good"),
-        ((0,), 60, "the face is too small: 60x"),
+        ((0,), 60, "the face is too small: "),
         (None, 0, "404 Not Found"),
     ],
 )
