@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,11 @@ async def test_forgotten_everywhere(
 
     code, text = await streamapp(system, "forget", "user", str(user_id), "--check", "--json")
     assert code == 1
-    assert {each["place"] for each in json.loads(text)["left"]} >= {
+    # Indices by their aliases: other tests may have built them anew.
+    assert {re.sub("-v[0-9]+$", "", each["place"]) for each in json.loads(text)["left"]} >= {
         *("enrolments", "user_face_embeddings", "read_model_known_faces", "read_model_face_search"),
         *("media_detected_faces", "read_model_media_search", "read_model_post_search", "read_model_user_search"),
-        *("known_faces_index-v1", "user_search-v1", "face_search-v1", "media_search-v1", "post_search-v1", "state"),
+        *("known_faces_index", "user_search", "face_search", "media_search", "post_search", "state"),
     }
     code, text = await streamapp(system, "forget", "user", str(user_id))
     assert "nothing is left in tables, indices and the state" in text, text
