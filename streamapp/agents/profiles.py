@@ -52,7 +52,8 @@ async def handle(event: EventT[Any]) -> None:
 
 async def _enrol(request: ProfileRequest, clock: str, found: Enrolment) -> None:
     if (user_id := database_id(request.user_id)) is None:
-        if not newer(clock, _told.get(request.user_id)):
+        told = _told.get(request.user_id)
+        if told is not None and newer(told, clock):  # not the same one: an attempt may be repeated
             raise Outdated("a newer picture of the user was told")
         _told[request.user_id] = clock
         if len(_told) > REMEMBERED:
