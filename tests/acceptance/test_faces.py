@@ -279,7 +279,7 @@ async def test_kill_9_in_the_middle_of_a_correction_of_1000_faces(
     folder, url = pictures
     put(folder / "me.jpg", worn, width=180)
     put(folder / "crowd.jpg", *[worn] * 20)
-    posts = [post_id + 1_000_000 + 10 * n for n in range(10)]
+    posts = [post_id + 4_000_000 + 10 * n for n in range(10)]
     for each in posts:
         await post(backend, each, *(f"{url}/crowd.jpg?{n}" for n in range(5)))
     stored = "SELECT count(*) FROM read_model_face_search WHERE post_id = ANY($1::bigint[])"

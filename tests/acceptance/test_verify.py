@@ -188,7 +188,11 @@ async def test_a_document_that_was_refused_is_named_with_the_cause(system: Syste
     assert {each["kind"] for each in differences} == {"row", "rejected"}
     assert f"post {post} media {post + 1} document media_search: rejected: version " in text
     assert "lies in dead-letters: " in text
-    assert (await verify(system, post))[:2] == (True, [])  # what was refused once is of no importance now
+
+    async def forgotten() -> bool:
+        return (await verify(system, post))[:2] == (True, [])
+
+    await until(forgotten, what="that what was refused once is of no importance any more")
 
 
 async def test_documents_that_are_gone_or_differ(system: System, backend: Backend, post: int) -> None:
