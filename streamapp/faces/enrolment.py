@@ -32,7 +32,7 @@ class Demands:
 def score(face: Face, *, largest: int) -> float:
     """0..1: the engine's quality (how sure it is, times the worst of size, sharpness and frontality), times the face's
     side in proportion to that of the largest face."""
-    return _quality(face) * _side(face) / max(largest, 1)
+    return quality(face) * _side(face) / max(largest, 1)
 
 
 def choose(faces: Sequence[Face], demands: Demands) -> Face:
@@ -48,9 +48,9 @@ def choose(faces: Sequence[Face], demands: Demands) -> Face:
         raise EnrolmentRefused(
             f"the face is too small: {best.bbox[2]}x{best.bbox[3]} pixels, {demands.min_side} are needed"
         )
-    if _quality(best) < demands.min_quality:
+    if quality(best) < demands.min_quality:
         raise EnrolmentRefused(
-            f"the face is not clear enough: quality {_quality(best):.2f}, {demands.min_quality:g} is needed"
+            f"the face is not clear enough: quality {quality(best):.2f}, {demands.min_quality:g} is needed"
         )
     if best.embedding is None:
         raise EnrolmentRefused("the face could not be read")
@@ -61,5 +61,6 @@ def _side(face: Face) -> int:
     return min(face.bbox[2], face.bbox[3])
 
 
-def _quality(face: Face) -> float:
+def quality(face: Face) -> float:
+    """0..1, the engine's; of one that does not rate, how sure it is of the face."""
     return face.confidence if face.quality is None else face.quality

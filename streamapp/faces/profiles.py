@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from streamapp.engines.batching import Looks
-from streamapp.faces.enrolment import Demands, EnrolmentRefused, choose
+from streamapp.faces.enrolment import Demands, EnrolmentRefused, choose, quality
 from streamapp.faces.store import Enrolment, KnownFaces
 from streamapp.insights import FaceDetection, Insight
 from streamapp.media.errors import FetchError
@@ -68,5 +68,5 @@ class Profiles:
             model=self.looks.model,
             embedding=face.embedding or b"",
             url=url,
-            quality=face.quality or face.confidence,
+            quality=quality(face),
         )
